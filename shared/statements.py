@@ -1,0 +1,272 @@
+"""Array-shaped SQL, built once per (table, columns) and kept.
+
+Every statement takes any number of rows in one round trip: `unnest` of typed arrays on PostgreSQL,
+`json_each` or `executemany` on SQLite, never thousands of VALUES parameters.
+
+The text goes to the driver directly.
+Measured on 2 cores, 20 keys a lookup: PostgreSQL 143 µs of CPU against 254 through SQLAlchemy's
+execution layer; SQLite 119 µs against 448, because each step of its cursor there crosses to the
+connection's thread and back.
+The types of the columns still convert every value, both ways.
+"""
+# ruff: noqa: S608 - the text is made of names of the schema, quoted; values are parameters
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, TypeAlias
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Integer,
+    LargeBinary,
+    Row,
+    SmallInteger,
+    String,
+    Table,
+    types,
+)
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
+from sqlalchemy.engine.result import result_tuple
+
+DialectName: TypeAlias = Literal["sqlite", "postgresql"]
+Values: TypeAlias = Sequence[Sequence[object]]
+AnyRow: TypeAlias = Row[*tuple[object, ...]]
+Names: TypeAlias = tuple[str, ...]
+Convert: TypeAlias = Callable[[object], object]
+
+_DIALECTS: dict[str, Dialect] = {
+    "sqlite": SQLiteDialect_aiosqlite(),
+    "postgresql": PGDialect_asyncpg(),  # type: ignore[no-untyped-call]
+}
+# An explicit cast to VARCHAR(n) would cut a text that is too long instead of refusing it.
+_PG_TYPES: tuple[tuple[type[object], str], ...] = (
+    (Boolean, "BOOLEAN"),
+    (SmallInteger, "SMALLINT"),
+    (BigInteger, "BIGINT"),
+    (Integer, "INTEGER"),
+    (LargeBinary, "BYTEA"),
+    (String, "TEXT"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One statement: its text, how rows become parameters, and how rows come back.
+
+    `many` says that the text takes one row at a time, for `executemany`.
+    """
+
+    sql: str
+    binders: tuple[Convert | None, ...]
+    postgres: bool
+    many: bool = False
+    readers: tuple[Convert | None, ...] | None = None
+    make_row: Callable[..., AnyRow] | None = None
+
+    def parameters(self, values: Values) -> Sequence[object]:
+        """Arrays by column (PostgreSQL), one JSON text (SQLite) or rows (`many`)."""
+        if self.postgres:
+            columns = zip(*values, strict=True)
+            return [
+                list(column) if bind is None else [bind(value) for value in column]
+                for column, bind in zip(columns, self.binders, strict=True)
+            ]
+        if any(self.binders):
+            values = [
+                tuple(
+                    value if bind is None else bind(value)
+                    for value, bind in zip(row, self.binders, strict=True)
+                )
+                for row in values
+            ]
+        return values if self.many else (orjson.dumps(values).decode(),)
+
+    def rows(self, found: Sequence[Sequence[object]]) -> list[AnyRow]:
+        """Rows of the driver as rows of SQLAlchemy, values converted by their column's type."""
+        make = self.make_row
+        if make is None:
+            raise TypeError("this statement returns no rows")
+        readers = self.readers
+        if readers is None:
+            return [make(tuple(row)) for row in found]
+        return [
+            make(
+                tuple(
+                    [
+                        value if read is None else read(value)
+                        for value, read in zip(row, readers, strict=True)
+                    ]
+                )
+            )
+            for row in found
+        ]
+
+
+def rows_as_values(rows: Sequence[Mapping[str, object]], names: Names) -> list[tuple[object, ...]]:
+    """Values of each row in the order of `names`; KeyError when a row lacks one."""
+    return [tuple([row[name] for name in names]) for row in rows]
+
+
+@cache
+def insert_plan(
+    dialect: DialectName, table: Table, names: Names, *, ignore: bool, returning: Names
+) -> Plan:
+    """INSERT of many rows; `ignore` skips those whose key is taken."""
+    sql = _Sql(dialect)
+    tail = " ON CONFLICT DO NOTHING" if ignore else ""
+    if returning:
+        tail += " RETURNING " + ", ".join(sql.name(name) for name in returning)
+    return _insert(sql, table, names, tail, returning)
+
+
+@cache
+def upsert_plan(
+    dialect: DialectName, table: Table, names: Names, key: Names, update: Names
+) -> Plan:
+    """INSERT of many rows, or UPDATE of those columns where the key is there already."""
+    sql = _Sql(dialect)
+    changes = ", ".join(f"{sql.name(name)} = excluded.{sql.name(name)}" for name in update)
+    target = ", ".join(map(sql.name, key))
+    return _insert(sql, table, names, f" ON CONFLICT ({target}) DO UPDATE SET {changes}", ())
+
+
+@cache
+def update_plan(dialect: DialectName, table: Table, names: Names, key: Names) -> Plan:
+    """UPDATE of many rows by key; parameters are the changed columns and then the key's."""
+    sql = _Sql(dialect)
+    order = (*names, *key)
+    if not sql.postgres:
+        changes = ", ".join(f"{sql.name(name)} = ?" for name in names)
+        text = f"UPDATE {sql.table(table)} SET {changes} WHERE {sql.each_equal(key)}"
+        return sql.plan(text, table, order, many=True)
+    changes = ", ".join(f"{sql.name(name)} = r.{sql.name(name)}" for name in names)
+    text = (
+        f"UPDATE {sql.table(table)} AS t SET {changes} "
+        f"FROM {sql.unnest(table, order)} WHERE {sql.matches(key)}"
+    )
+    return sql.plan(text, table, order)
+
+
+@cache
+def delete_plan(dialect: DialectName, table: Table, key: Names) -> Plan:
+    """DELETE of many rows by key."""
+    sql = _Sql(dialect)
+    if not sql.postgres:
+        text = f"DELETE FROM {sql.table(table)} WHERE {sql.each_equal(key)}"
+        return sql.plan(text, table, key, many=True)
+    text = (
+        f"DELETE FROM {sql.table(table)} AS t "
+        f"USING {sql.unnest(table, key)} WHERE {sql.matches(key)}"
+    )
+    return sql.plan(text, table, key)
+
+
+@cache
+def select_plan(
+    dialect: DialectName, table: Table, names: Names, key: Names, *, lock: bool, order_by: Names
+) -> Plan:
+    """SELECT of the rows with these keys; `lock` takes the row locks in the order of the key.
+
+    Locks need a SELECT of their own: an UPDATE of many rows locks them in no order.
+    On SQLite the one writer has the whole database, and nothing is to be locked.
+    """
+    sql = _Sql(dialect)
+    columns = ", ".join(f"t.{sql.name(name)}" for name in names)
+    ordered = order_by or (key if lock else ())
+    tail = " ORDER BY " + ", ".join(f"t.{sql.name(name)}" for name in ordered) if ordered else ""
+    if sql.postgres:
+        tail += " FOR UPDATE OF t" if lock else ""
+        source = f"{sql.unnest(table, key)} JOIN {sql.table(table)} AS t ON {sql.matches(key)}"
+    else:
+        # CROSS JOIN keeps the order of the tables: keys first, each looked up by the index.
+        source = f"json_each(?) AS r CROSS JOIN {sql.table(table)} AS t ON " + " AND ".join(
+            f"t.{sql.name(name)} = json_extract(r.value, '$[{at}]')" for at, name in enumerate(key)
+        )
+    return sql.plan(f"SELECT {columns} FROM {source}{tail}", table, key, returning=names)
+
+
+def _insert(sql: "_Sql", table: Table, names: Names, tail: str, returning: Names) -> Plan:
+    into = f"INSERT INTO {sql.table(table)} ({', '.join(map(sql.name, names))})"
+    if sql.postgres:
+        columns = ", ".join(f"r.{sql.name(name)}" for name in names)
+        text = f"{into} SELECT {columns} FROM {sql.unnest(table, names)}{tail}"
+        return sql.plan(text, table, names, returning=returning)
+    if returning:
+        # executemany returns no rows; "WHERE true" keeps ON CONFLICT from being read as a join.
+        columns = ", ".join(f"json_extract(value, '$[{at}]')" for at in range(len(names)))
+        text = f"{into} SELECT {columns} FROM json_each(?) WHERE true{tail}"
+        return sql.plan(text, table, names, returning=returning)
+    text = f"{into} VALUES ({', '.join('?' for _ in names)}){tail}"
+    return sql.plan(text, table, names, many=True)
+
+
+class _Sql:
+    """Pieces of SQL text; names come from the schema and are quoted, values never appear."""
+
+    def __init__(self, dialect: DialectName) -> None:
+        self.dialect = _DIALECTS[dialect]
+        self.postgres = dialect == "postgresql"
+        self._quote = self.dialect.identifier_preparer
+
+    def name(self, name: str) -> str:
+        return self._quote.quote(name)
+
+    def table(self, table: Table) -> str:
+        return self._quote.format_table(table)
+
+    def unnest(self, table: Table, names: Names) -> str:
+        arrays = ", ".join(
+            f"${at}::{_array_type(table.c[name])}[]" for at, name in enumerate(names, start=1)
+        )
+        return f"unnest({arrays}) AS r({', '.join(map(self.name, names))})"
+
+    def matches(self, key: Names) -> str:
+        return " AND ".join(f"t.{self.name(name)} = r.{self.name(name)}" for name in key)
+
+    def each_equal(self, key: Names) -> str:
+        return " AND ".join(f"{self.name(name)} = ?" for name in key)
+
+    def plan(
+        self, text: str, table: Table, names: Names, *, many: bool = False, returning: Names = ()
+    ) -> Plan:
+        if not self.postgres and not many and any(_is_bytes(table.c[name]) for name in names):
+            raise TypeError(f"bytes cannot travel in JSON: {table.name} {names}")
+        readers = tuple(self._reader(table.c[name]) for name in returning)
+        return Plan(
+            sql=text,
+            binders=tuple(self._binder(table.c[name]) for name in names),
+            postgres=self.postgres,
+            many=many,
+            readers=readers if any(readers) else None,
+            make_row=result_tuple(returning) if returning else None,
+        )
+
+    def _binder(self, column: Column[object]) -> Convert | None:
+        if isinstance(column.type, LargeBinary):
+            return None  # both drivers take bytes as they are
+        return column.type.dialect_impl(self.dialect).bind_processor(self.dialect)
+
+    def _reader(self, column: Column[object]) -> Convert | None:
+        if isinstance(column.type, LargeBinary):
+            return None
+        return column.type.dialect_impl(self.dialect).result_processor(self.dialect, None)
+
+
+def _is_bytes(column: Column[object]) -> bool:
+    return isinstance(column.type, LargeBinary)
+
+
+def _array_type(column: Column[object]) -> str:
+    type_ = column.type
+    if isinstance(type_, types.TypeDecorator):
+        type_ = type_.impl_instance
+    for known, name in _PG_TYPES:
+        if isinstance(type_, known):
+            return name
+    raise TypeError(f"no array type for {column.table.name}.{column.name}: {type_!r}")
