@@ -134,6 +134,25 @@ class Tx:
         if changed != len(rows):
             raise LostUpdate(f"{table.name}: {changed} of {len(rows)} rows were there")
 
+    async def increment(
+        self,
+        table: Table,
+        amounts: Mapping[tuple[object, ...], int],
+        *,
+        key: Sequence[str],
+        column: str,
+    ) -> list[Row]:
+        """Adds to `column` of the rows with these keys; gives back each key and the new value.
+
+        Rows that are not there are not made.
+        The locks are taken in the order of the key.
+        """
+        if not amounts:
+            return []
+        plan = statements.increment_plan(self.dialect, table, tuple(key), column)
+        values = [(*each, amount) for each, amount in amounts.items()]
+        return plan.rows(await self._connection.fetch(plan, values))
+
     async def delete(
         self, table: Table, keys: Sequence[tuple[object, ...]], *, key: Sequence[str]
     ) -> int:

@@ -8,8 +8,8 @@ explanations run the very same code as the real thing.
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
-S = TypeVar("S")
-A = TypeVar("A")
+S_co = TypeVar("S_co", covariant=True)
+A_co = TypeVar("A_co", covariant=True)
 
 Event: TypeAlias = object
 """Any frozen dataclass of a service's domain, named in the past tense."""
@@ -31,11 +31,11 @@ class Intention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision(Generic[S, A]):
+class Decision(Generic[S_co, A_co]):
     """State, answer, events in order, intentions opened, and ids of the intentions closed."""
 
-    state: S
-    answer: A
+    state: S_co
+    answer: A_co
     events: tuple[Event, ...] = ()
     intentions: tuple[Intention, ...] = ()
     closes: tuple[str, ...] = ()

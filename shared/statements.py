@@ -154,6 +154,41 @@ def update_plan(dialect: DialectName, table: Table, names: Names, key: Names) ->
 
 
 @cache
+def increment_plan(dialect: DialectName, table: Table, key: Names, column: str) -> Plan:
+    """UPDATE that adds to a column of many rows, locked in the order of the key.
+
+    Parameters are the key and the amount; rows that come back are the key and the new value.
+    The locks are taken by a SELECT inside, because the UPDATE by itself takes them in no order.
+    """
+    sql = _Sql(dialect)
+    names = (*key, column)
+    where, counter = sql.table(table), sql.name(column)
+    back = ", ".join(f"t.{sql.name(name)}" for name in names)
+    if sql.postgres:
+        keys = ", ".join(f"t.{sql.name(name)}" for name in key)
+        same = " AND ".join(f"locked.{sql.name(name)} = t.{sql.name(name)}" for name in key)
+        text = (
+            f"WITH r AS (SELECT * FROM {sql.unnest(table, names)}), "
+            f"locked AS (SELECT {keys} FROM r JOIN {where} AS t ON {sql.matches(key)} "
+            f"ORDER BY {keys} FOR UPDATE OF t) "
+            f"UPDATE {where} AS t SET {counter} = t.{counter} + r.{counter} "
+            f"FROM r, locked WHERE {sql.matches(key)} AND {same} RETURNING {back}"
+        )
+    else:
+        # SQLite's RETURNING knows the table's columns only by their own names.
+        back = ", ".join(map(sql.name, names))
+        found = " AND ".join(
+            f"t.{sql.name(name)} = json_extract(r.value, '$[{at}]')" for at, name in enumerate(key)
+        )
+        text = (
+            f"UPDATE {where} AS t SET {counter} = t.{counter} + "
+            f"json_extract(r.value, '$[{len(key)}]') FROM json_each(?) AS r "
+            f"WHERE {found} RETURNING {back}"
+        )
+    return sql.plan(text, table, names, returning=names)
+
+
+@cache
 def delete_plan(dialect: DialectName, table: Table, key: Names) -> Plan:
     """DELETE of many rows by key."""
     sql = _Sql(dialect)

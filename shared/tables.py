@@ -141,14 +141,13 @@ def _feed_cursors(metadata: MetaData) -> Table:
 
 
 def _parked_members(metadata: MetaData) -> Table:
-    """Members whose event could not be applied; their later events wait behind it."""
+    """Members whose event (at `position`) could not be applied; later ones wait behind it."""
     return Table(
         "parked_members",
         metadata,
         Column("source", Text, nullable=False),
         Column("partition", Integer, nullable=False),
         Column("member_key", Text, nullable=False),
-        Column("program_id", Text, nullable=False),
         Column("position", BigInteger, nullable=False),
         Column("create_time_micros", BigInteger, nullable=False, server_default=now_micros()),
         PrimaryKeyConstraint("source", "partition", "member_key"),

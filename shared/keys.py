@@ -1,0 +1,142 @@
+"""Idempotency keys: a request that was decided is answered, not decided again.
+
+A key is claimed by inserting it, and settled in the same transaction with the answer or the
+refusal that was given.
+Copies of one request therefore meet at the key: the second waits for the first one's commit and
+then reads its answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sqlalchemy import Table, bindparam, delete, select, tuple_
+
+from shared import errors, record
+from shared.database import TryAgain, Tx
+
+Identity: TypeAlias = tuple[str, str, str]
+
+_KEY = ("program_id", "scope", "request_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestKey:
+    """What makes two requests the same: program, scope (usually the method), the caller's id.
+
+    `digest` (`record.digest`) tells whether they also say the same.
+    """
+
+    program_id: str
+    scope: str
+    request_id: str
+    digest: str
+
+    @property
+    def identity(self) -> Identity:
+        """The key without what was asked; sorts in the order in which keys are claimed."""
+        return (self.program_id, self.scope, self.request_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """What a key was settled with: JSON text of an answer or of a refusal, and its last event."""
+
+    digest: str
+    answer: str | None
+    refusal: str | None
+    partition: int | None
+    position: int | None
+
+
+async def claim(
+    tx: Tx, table: Table, keys: Sequence[RequestKey]
+) -> Mapping[Identity, StoredAnswer]:
+    """Claims every key that is new; gives back what was stored with the others.
+
+    Waits for a first copy that another transaction has not committed yet.
+    What it stored is read by a second statement, because the snapshot of the first is older.
+    Raises TryAgain when a key was let go at that very moment.
+    """
+    wanted: dict[Identity, RequestKey] = {}
+    for key in keys:
+        wanted.setdefault(key.identity, key)
+    rows = [
+        {
+            "program_id": key.program_id,
+            "scope": key.scope,
+            "request_id": key.request_id,
+            "digest": key.digest,
+        }
+        for key in wanted.values()
+    ]
+    claimed = await tx.insert(table, rows, ignore_conflicts=True, returning=_KEY)
+    if len(claimed) == len(wanted):
+        return {}
+    ours = {tuple(row) for row in claimed}
+    taken = [identity for identity in wanted if identity not in ours]
+    stored = {
+        (row.program_id, row.scope, row.request_id): StoredAnswer(
+            digest=row.digest,
+            answer=row.answer,
+            refusal=row.refusal,
+            partition=row.partition,
+            position=row.position,
+        )
+        for row in await tx.select(table, taken, key=_KEY)
+    }
+    if len(stored) != len(taken):
+        raise TryAgain("a key was given back while its copy waited for it")
+    return stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """How one claimed key is to be settled. A transient refusal gives the key back."""
+
+    key: RequestKey
+    answer: object = None
+    refusal: errors.Refusal | None = None
+    partition: int | None = None
+    position: int | None = None
+
+
+async def settle(tx: Tx, table: Table, settlements: Sequence[Settlement]) -> None:
+    """Stores answers and refusals with the keys claimed by this transaction."""
+    rows: list[dict[str, object]] = []
+    given_back: list[Identity] = []
+    for each in settlements:
+        refusal = each.refusal
+        if refusal is not None and refusal.transient:
+            given_back.append(each.key.identity)
+            continue
+        rows.append(
+            {
+                "program_id": each.key.program_id,
+                "scope": each.key.scope,
+                "request_id": each.key.request_id,
+                "answer": record.dumps(each.answer) if refusal is None else None,
+                "refusal": None if refusal is None else errors.dump(refusal),
+                "partition": each.partition,
+                "position": each.position,
+            }
+        )
+    await tx.update(table, rows, key=_KEY)
+    await tx.delete(table, given_back, key=_KEY)
+
+
+async def forget(tx: Tx, table: Table, *, before_micros: int, limit: int = 1_000) -> int:
+    """Deletes keys claimed before that instant of the database's clock; how many it did.
+
+    At most `limit` at once, so that the transaction stays short; 0 means that none is left.
+    """
+    columns = [table.c[name] for name in _KEY]
+    old = (
+        select(*columns)
+        .where(table.c.create_time_micros < bindparam("before_micros"))
+        .limit(bindparam("at_most"))
+    )
+    return await tx.execute(
+        delete(table).where(tuple_(*columns).in_(old)),
+        {"before_micros": before_micros, "at_most": limit},
+    )
