@@ -1,0 +1,101 @@
+"""Refusals as `google.rpc.Status`, and back."""
+
+from collections.abc import Iterable
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from shared import errors
+
+DOMAIN = "guerdon"
+DETAILS_KEY = "grpc-status-details-bin"
+_TRANSIENT = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED"}
+
+
+def status_of(refusal: errors.Refusal) -> status_pb2.Status:
+    """The Status of a refusal: one ErrorInfo, a BadRequest where the shape is wrong, RetryInfo where waiting helps."""
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(
+            reason=refusal.reason, domain=DOMAIN, metadata=refusal.metadata()
+        )
+    ]
+    violations = _violations(refusal)
+    if violations:
+        bad = error_details_pb2.BadRequest()
+        for violation in violations:
+            bad.field_violations.add(field=violation.field, description=violation.description)
+        details.append(bad)
+    wait = getattr(refusal, "retry_after_seconds", None)
+    if wait is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(int(wait * 1000))
+        details.append(retry)
+    return status_pb2.Status(
+        code=code_pb2.Code.Value(refusal.code), message=str(refusal), details=_packed(details)
+    )
+
+
+def refusal_of_status(status: status_pb2.Status) -> errors.RemoteRefusal:
+    """The refusal that a Status carries."""
+    code = code_pb2.Code.Name(status.code)
+    reason, metadata = code, dict[str, str]()
+    violations: tuple[errors.Violation, ...] = ()
+    wait: float | None = None
+    for detail in status.details:
+        info, bad, retry = (
+            error_details_pb2.ErrorInfo(),
+            error_details_pb2.BadRequest(),
+            error_details_pb2.RetryInfo(),
+        )
+        if detail.Unpack(info):
+            reason, metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(bad):
+            violations = tuple(
+                errors.Violation(field=each.field, description=each.description)
+                for each in bad.field_violations
+            )
+        elif detail.Unpack(retry):
+            wait = retry.retry_delay.ToMilliseconds() / 1000
+    return errors.RemoteRefusal(
+        code=code,
+        reason=reason,
+        text=status.message,
+        fields_text=metadata,
+        violations=violations,
+        transient=code in _TRANSIENT,
+        retry_after_seconds=wait,
+    )
+
+
+def refusal_of(error: grpc.aio.AioRpcError) -> errors.RemoteRefusal:
+    """The refusal behind a failed call; one that never reached a service has its code as the reason."""
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            return refusal_of_status(status_pb2.Status.FromString(value))
+    code = error.code().name
+    return errors.RemoteRefusal(
+        code=code,
+        reason=code,
+        text=error.details() or code,
+        fields_text={},
+        transient=code in _TRANSIENT,
+    )
+
+
+def _violations(refusal: errors.Refusal) -> tuple[errors.Violation, ...]:
+    violations = refusal.violations_of()
+    field = getattr(refusal, "field", None)
+    if not violations and isinstance(field, str):
+        return (errors.Violation(field=field, description=str(refusal)),)
+    return violations
+
+
+def _packed(details: Iterable[Message]) -> list[AnyMessage]:
+    packed: list[AnyMessage] = []
+    for detail in details:
+        box = AnyMessage()
+        box.Pack(detail)
+        packed.append(box)
+    return packed
