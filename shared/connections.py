@@ -192,7 +192,7 @@ class Connections:
                 if not connection.broken():
                     return connection
                 await connection.discard()
-            return await self._open()
+            return await self._open_whole()
         except BaseException:
             self._places.release()
             raise
@@ -214,6 +214,16 @@ class Connections:
         while self._idle:
             await self._idle.pop().discard()
         await self.engine.dispose()
+
+    async def _open_whole(self) -> Connection:
+        """Open a connection; one whose caller is cancelled meanwhile is kept for the next."""
+        opening = asyncio.ensure_future(self._open())
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            with suppress(Exception):
+                self._idle.append(await opening)
+            raise
 
     async def _open(self) -> Connection:
         core = await self.engine.connect()
