@@ -15,7 +15,7 @@ transaction that met an error commits nothing and says so to nobody.
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from operator import itemgetter
-from typing import cast
+from typing import TypeVar, cast
 
 import structlog
 from sqlalchemy import Column, Executable, Select, Table, select
@@ -48,6 +48,8 @@ __all__ = [
     "now_micros",
     "to_micros",
 ]
+
+Key = TypeVar("Key", bound=tuple[object, ...])
 
 _NOW: Select[int] = select(now_micros().label("micros"))
 
@@ -137,7 +139,7 @@ class Tx:
     async def increment(
         self,
         table: Table,
-        amounts: Mapping[tuple[object, ...], int],
+        amounts: Mapping[Key, int],
         *,
         key: Sequence[str],
         column: str,

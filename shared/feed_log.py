@@ -171,7 +171,7 @@ async def append_events(
         partition_of(each.member_key, partitions) if each.partition is None else each.partition
         for each in records
     ]
-    counts: dict[tuple[object, ...], int] = {}
+    counts: dict[tuple[int], int] = {}
     for home in homes:
         counts[home,] = counts.get((home,), 0) + 1
     heads = await tx.increment(tables.feed_heads, counts, key=["partition"], column="position")

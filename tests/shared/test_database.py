@@ -1,0 +1,282 @@
+"""Transactions, array statements, types and the classification of errors, on both databases."""
+
+import asyncio
+import sqlite3
+from datetime import UTC, date, datetime, timedelta
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+
+from shared.clock import SystemClock
+from shared.database import (
+    Database,
+    Day,
+    Instant,
+    LostUpdate,
+    from_micros,
+    is_data_error,
+    is_transient,
+    new_metadata,
+    now_micros,
+)
+from shared.migrate import create_all
+
+metadata = new_metadata()
+things = sa.Table(
+    "things",
+    metadata,
+    sa.Column("program_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True),
+    sa.Column("points", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("note", sa.String(5)),
+    sa.Column("open", sa.Boolean),
+    sa.Column("content", sa.LargeBinary),
+    sa.Column("at", Instant),
+    sa.Column("day", Day),
+    sa.Column("created", sa.BigInteger, nullable=False, server_default=now_micros()),
+    sa.CheckConstraint("points >= 0", name="points"),
+)
+KEY = ["program_id", "number"]
+MOMENT = datetime(2026, 2, 28, 23, 59, 59, 999_999, tzinfo=UTC)
+
+
+@pytest.fixture
+async def db(database: Database) -> Database:
+    await create_all(database.url, schema=database.schema, metadata=metadata)
+    return database
+
+
+def row(number: int, points: int = 0, **more: object) -> dict[str, object]:
+    return {"program_id": "p", "number": number, "points": points, **more}
+
+
+async def fill(db: Database, count: int, points: int = 0) -> None:
+    async with db.transaction() as tx:
+        await tx.insert(things, [row(number, points) for number in range(count)])
+
+
+async def points_of(db: Database, number: int) -> int:
+    async with db.reading() as tx:
+        return int((await tx.select(things, [("p", number)], key=KEY))[0].points)
+
+
+async def test_every_type_comes_back_as_it_went_in(db: Database) -> None:
+    full = row(
+        1, 2**62, note="äöü", open=True, content=b"\x00\xff", at=MOMENT, day=date(2026, 2, 28)
+    )
+    empty = row(2, 0, note=None, open=None, content=None, at=None, day=None)
+    async with db.transaction() as tx:
+        await tx.insert(things, [full, empty])
+    async with db.reading() as tx:
+        rows = await tx.select(things, [("p", 1), ("p", 2)], key=KEY, order_by=["number"])
+        fetched = await tx.fetch(sa.select(things).order_by(things.c.number))
+    for found in (rows, fetched):
+        for given, read in zip((full, empty), found, strict=True):
+            assert {name: getattr(read, name) for name in given} == given
+
+
+async def test_a_text_that_is_too_long_is_refused_and_not_cut(db: Database) -> None:
+    if db.dialect == "sqlite":
+        pytest.skip("SQLite does not limit texts")
+    with pytest.raises(asyncpg.StringDataRightTruncationError) as raised:
+        async with db.transaction() as tx:
+            await tx.insert(things, [row(1, note="too long")])
+    assert is_data_error(raised.value)
+
+
+async def test_an_insert_leaves_out_taken_keys_and_tells_the_new_ones(db: Database) -> None:
+    await fill(db, 2)
+    async with db.transaction() as tx:
+        rows = [row(number, 7) for number in (3, 1, 2)]
+        new = await tx.insert(things, rows, ignore_conflicts=True, returning=["number", "points"])
+    assert sorted(tuple(each) for each in new) == [(2, 7), (3, 7)]
+    assert await points_of(db, 1) == 0
+
+
+async def test_an_upsert_inserts_or_sets_the_named_columns(db: Database) -> None:
+    await fill(db, 2, points=5)
+    async with db.transaction() as tx:
+        rows = [row(number, 9, note="new") for number in (2, 1)]
+        await tx.upsert(things, rows, key=KEY, update=["points"])
+    async with db.reading() as tx:
+        found = await tx.select(things, [("p", 1), ("p", 2)], key=KEY, order_by=KEY)
+    assert [(each.points, each.note) for each in found] == [(9, None), (9, "new")]
+
+
+async def test_an_update_must_find_every_row(db: Database) -> None:
+    await fill(db, 2)
+    async with db.transaction() as tx:
+        await tx.update(things, [row(0, 4), row(1, 5)], key=KEY)
+    assert [await points_of(db, number) for number in (0, 1)] == [4, 5]
+    with pytest.raises(LostUpdate):
+        async with db.transaction() as tx:
+            await tx.update(things, [row(0, 6), row(77, 6)], key=KEY)
+    assert await points_of(db, 0) == 4
+
+
+async def test_an_increment_adds_and_gives_back_the_new_values(db: Database) -> None:
+    await fill(db, 3, points=10)
+    async with db.transaction() as tx:
+        amounts = {("p", 2): 5, ("p", 0): 1, ("p", 99): 1}
+        rows = await tx.increment(things, amounts, key=KEY, column="points")
+    assert sorted((each.number, each.points) for each in rows) == [(0, 11), (2, 15)]
+
+
+async def test_a_delete_counts_what_was_there(db: Database) -> None:
+    await fill(db, 3)
+    async with db.transaction() as tx:
+        assert await tx.delete(things, [("p", 0), ("p", 2), ("p", 9)], key=KEY) == 2
+    async with db.reading() as tx:
+        assert [each.number for each in await tx.fetch(sa.select(things))] == [1]
+
+
+async def test_a_key_asked_for_twice_counts_once(db: Database) -> None:
+    await fill(db, 1)
+    async with db.reading() as tx:
+        columns = [things.c.number]
+        rows = await tx.select(columns, [("p", 0), ("p", 0), ("p", 1)], key=KEY)
+    assert [tuple(each) for each in rows] == [(0,)]
+
+
+async def test_nothing_is_done_for_no_rows(db: Database) -> None:
+    async with db.transaction() as tx:
+        assert await tx.insert(things, []) == []
+        await tx.upsert(things, [], key=KEY, update=["points"])
+        await tx.update(things, [], key=KEY)
+        assert await tx.delete(things, [], key=KEY) == 0
+        assert await tx.select(things, [], key=KEY) == []
+
+
+async def test_an_error_undoes_the_whole_transaction(db: Database) -> None:
+    await fill(db, 1)
+    with pytest.raises((sqlite3.IntegrityError, asyncpg.CheckViolationError)) as raised:  # noqa: PT012
+        async with db.transaction() as tx:
+            await tx.insert(things, [row(5)])
+            await tx.update(things, [row(0, -1)], key=KEY)
+    assert is_data_error(raised.value)
+    assert not is_transient(raised.value)
+    async with db.transaction() as tx:
+        assert await tx.select(things, [("p", 5)], key=KEY, lock=True) == []
+
+
+async def test_64_tasks_that_read_and_then_write_lose_no_update(db: Database) -> None:
+    await fill(db, 1)
+
+    async def add() -> None:
+        for _ in range(5):
+            async with db.transaction() as tx:
+                found = (await tx.select(things, [("p", 0)], key=KEY, lock=True))[0]
+                await tx.update(things, [row(0, found.points + 1)], key=KEY)
+
+    await asyncio.gather(*(add() for _ in range(64)))
+    assert await points_of(db, 0) == 320
+
+
+async def test_locks_taken_in_any_order_of_keys_never_deadlock(postgres_database: Database) -> None:
+    db = postgres_database
+    await create_all(db.url, schema=db.schema, metadata=metadata)
+    await fill(db, 20)
+
+    async def touch(turn: int) -> None:
+        numbers = [(turn * 7 + step * 3) % 20 for step in range(10)]
+        if turn % 2:
+            numbers.reverse()
+        async with db.transaction() as tx:
+            keys = [("p", number) for number in numbers]
+            rows = await tx.select(things, keys, key=KEY, lock=True)
+            await tx.update(things, [row(each.number, each.points + 1) for each in rows], key=KEY)
+        async with db.transaction() as tx:
+            await tx.increment(things, dict.fromkeys(keys, 1), key=KEY, column="points")
+
+    await asyncio.gather(*(touch(turn) for turn in range(60)))
+    async with db.reading() as tx:
+        assert sum(each.points for each in await tx.fetch(sa.select(things))) == 60 * 10 * 2
+
+
+async def test_a_reader_sees_one_snapshot(db: Database) -> None:
+    await fill(db, 1)
+    async with db.reading() as tx:
+        before = await tx.select(things, [("p", 0)], key=KEY)
+        async with db.transaction() as writing:
+            await writing.update(things, [row(0, 9)], key=KEY)
+        assert await tx.select(things, [("p", 0)], key=KEY) == before
+    assert await points_of(db, 0) == 9
+
+
+async def test_a_reader_cannot_write(db: Database) -> None:
+    with pytest.raises((sqlite3.OperationalError, asyncpg.ReadOnlySQLTransactionError)):
+        async with db.reading() as tx:
+            await tx.insert(things, [row(1)])
+
+
+async def test_a_cancelled_transaction_is_undone_and_leaks_no_connection(db: Database) -> None:
+    await fill(db, 1)
+
+    async def hang() -> None:
+        async with db.transaction() as tx:
+            await tx.update(things, [row(0, 5)], key=KEY)
+            await asyncio.sleep(60)
+
+    for _ in range(8):
+        task = asyncio.create_task(hang())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    async with db.transaction() as tx:
+        assert (await tx.select(things, [("p", 0)], key=KEY, lock=True))[0].points == 0
+
+
+async def test_a_cut_connection_is_transient_and_replaced(postgres_database: Database) -> None:
+    db = postgres_database
+    with pytest.raises(Exception) as raised:
+        async with db.transaction() as tx:
+            await tx.fetch(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    assert is_transient(raised.value)
+    async with db.transaction() as tx:
+        assert (await tx.fetch(sa.text("SELECT 1 AS one")))[0].one == 1
+
+
+async def test_a_lock_that_is_not_to_be_had_is_transient(postgres_database: Database) -> None:
+    db = postgres_database
+    await create_all(db.url, schema=db.schema, metadata=metadata)
+    await fill(db, 1)
+    async with db.transaction() as holding:
+        await holding.select(things, [("p", 0)], key=KEY, lock=True)
+        with pytest.raises(asyncpg.LockNotAvailableError) as raised:  # noqa: PT012
+            async with db.transaction() as tx:
+                await tx.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
+                await tx.select(things, [("p", 0)], key=KEY, lock=True)
+    assert is_transient(raised.value)
+
+
+async def test_listeners_hear_of_commits_and_of_nothing_else(db: Database) -> None:
+    heard: list[str] = []
+    db.on_commit(lambda: heard.append("commit"))
+    await fill(db, 1)
+    async with db.reading() as tx:
+        await tx.fetch(sa.select(things))
+    with pytest.raises(RuntimeError):
+        async with db.transaction():
+            raise RuntimeError
+    assert heard == ["commit"]
+
+
+async def test_a_listener_that_fails_does_not_undo_the_commit(db: Database) -> None:
+    db.on_commit(lambda: 1 // 0)  # type: ignore[arg-type]
+    await fill(db, 1)
+    assert await points_of(db, 0) == 0
+
+
+async def test_the_clock_of_the_database_runs(db: Database) -> None:
+    first = await db.now_micros()
+    assert abs(from_micros(first) - SystemClock().now()) < timedelta(seconds=5)
+    await asyncio.sleep(0.01)
+    assert await db.now_micros() > first
+
+
+async def test_an_unusable_url_is_refused() -> None:
+    for url in ("sqlite://", "sqlite:///:memory:", "mysql://host/db"):
+        with pytest.raises(ValueError, match="sqlite:///path"):
+            await Database.open(url, schema="x")
