@@ -1,7 +1,10 @@
-"""What every service is built of, wired in one place: storage, the write path, feeds, workers, the server.
+"""What every service is built of, wired in one place.
 
-A service's `service.py` says what is its own (`Parts`), top to bottom, and `start` brings it to life in the order
-in which each thing needs the one before; `stop` takes it down the other way round.
+Storage, the write path, feeds, workers, the server.
+
+A service's `service.py` says what is its own (`Parts`), top to bottom, and `start` brings it to
+life in the order in which each thing needs the one before; `stop` takes it down the other way
+round.
 """
 
 import asyncio
@@ -45,7 +48,10 @@ S = TypeVar("S", bound=ServiceSettings)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base(Generic[S]):
-    """What a service stands on: its open, migrated database, its clock, its source of identifiers."""
+    """What a service stands on.
+
+    Its open, migrated database, its clock, its source of identifiers.
+    """
 
     service: str
     settings: S
@@ -61,9 +67,10 @@ class Base(Generic[S]):
 class Parts:
     """What is a service's own.
 
-    `servicers` are (adder, servicer, full name); `translates` say what an event of each followed service means here;
-    `handlers` drive intentions by kind; `tasks` run until the service stops; `projections` tell how far derived
-    stores are, and how far they have to go; `on_commit` is called after every commit.
+    `servicers` are (adder, servicer, full name); `translates` say what an event of each followed
+    service means here; `handlers` drive intentions by kind; `tasks` run until the service stops;
+    `projections` tell how far derived stores are, and how far they have to go; `on_commit` is
+    called after every commit.
     """
 
     servicers: list[tuple[Callable[[Any, grpc.aio.Server], None], object, str]] = field(
@@ -75,6 +82,7 @@ class Parts:
     projections: Callable[[], Awaitable[tuple[Sequence[Place], Sequence[Place]]]] | None = None
     on_commit: Sequence[Callable[[], None]] = ()
     on_advance: Sequence[Callable[[], None]] = ()
+    on_stop: Sequence[Callable[[], None]] = ()
     closers: Sequence[Callable[[], Awaitable[None]]] = ()
 
 
@@ -86,7 +94,7 @@ class Writing:
     followers: Mapping[str, Follower]
 
 
-async def open_base(  # noqa: PLR0913 - what a service stands on
+async def open_base(
     settings: S,
     *,
     service: str,
@@ -235,6 +243,8 @@ async def start(base: Base[S], writing: Writing, parts: Parts) -> Running:
                 server.stop, settings.stop_grace, drain=database.dialect == "postgresql"
             )
             stack.callback(feed.close)
+            for callback in parts.on_stop:
+                stack.callback(callback)
 
     return Running(name=base.service, address=server.address, port=server.port, stop=stop)
 
@@ -273,7 +283,10 @@ def _progress(
 
 
 async def _supervised(service: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Run a background task for ever; one that ends by an error of ours is logged and begun again."""
+    """Run a background task for ever.
+
+    One that ends by an error of ours is logged and begun again.
+    """
     while True:
         try:
             await work()

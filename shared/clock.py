@@ -1,7 +1,8 @@
 """Business time: one clock that is passed in, the system's or a simulated one.
 
-The simulated clock is stored in the service's own database, survives a restart, never goes back, and is moved only
-by replays and tests. Durations inside a process are measured with `monotonic`; leases use the database's clock.
+The simulated clock is stored in the service's own database, survives a restart, never goes back,
+and is moved only by replays and tests. Durations inside a process are measured with `monotonic`;
+leases use the database's clock.
 """
 
 import time
@@ -80,7 +81,7 @@ class ClockStore:
         self._table = tables.simulated_clock
 
     async def load(self, start: datetime) -> SimulatedClock:
-        """The stored clock, or one that starts at `start` when none is stored or it stands earlier."""
+        """The stored clock, which never stands earlier than `start`."""
         async with self._database.transaction() as tx:
             rows = await tx.select(self._table, [(_ONLY_ROW,)], key=("one",), lock=True)
             stored: datetime | None = rows[0].now if rows else None

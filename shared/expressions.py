@@ -1,7 +1,9 @@
-"""Conditions that designers write: CEL, type-checked against our protos when compiled (cel-cpp behind one port).
+"""Conditions that designers write.
 
-A misspelt field is an error with its position; an expression that fails while it runs (a division by zero, a missing
-attribute) matches nothing and says why; an iteration budget stops bombs.
+CEL, type-checked against our protos when compiled (cel-cpp behind one port).
+
+A misspelt field is an error with its position; an expression that fails while it runs (a division
+by zero, a missing attribute) matches nothing and says why; an iteration budget stops bombs.
 """
 
 import re
@@ -25,7 +27,10 @@ _PLACE = re.compile(r"<input>:(\d+):(\d+): (.*)")
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class ExpressionError(errors.InvalidArgument):
-    """An expression does not compile; `line` and `column` count from 1, 0 where there is no place."""
+    """An expression does not compile.
+
+    `line` and `column` count from 1, 0 where there is no place.
+    """
 
     message = "line {line}, column {column}: {problem}"
     line: int
@@ -35,7 +40,10 @@ class ExpressionError(errors.InvalidArgument):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether a condition matched; `error` says what went wrong while it ran, and then it did not."""
+    """Whether a condition matched.
+
+    `error` says what went wrong while it ran, and then it did not.
+    """
 
     matched: bool
     error: str = ""
@@ -79,7 +87,7 @@ class Environment:
 
     def __init__(self, variables: Mapping[str, Variable]) -> None:
         self._env = cel.NewEnv(
-            descriptor_pool=descriptor_pool.Default(),  # type: ignore[no-untyped-call]
+            descriptor_pool=descriptor_pool.Default(),
             variables={
                 name: cel.Type(kind.full_name) if isinstance(kind, Descriptor) else _TYPES[kind]
                 for name, kind in variables.items()

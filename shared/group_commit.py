@@ -178,7 +178,8 @@ class GroupCommit:
             return await self._hand_over(items)
         results: list[Result] = []
         for start in range(0, len(items), self._batch_max):
-            await self._room.wait()
+            while not self._room.is_set():  # another one may have taken the room meanwhile
+                await self._room.wait()
             results += await self._hand_over(items[start : start + self._batch_max], waited=True)
         return results
 

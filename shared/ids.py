@@ -1,8 +1,9 @@
-"""Identifiers and chance, both passed in so that tests can seed them, and the map from members to partitions.
+"""Identifiers and chance, passed in so that tests can seed them; members and their partitions.
 
-A member's key is 32 hex characters: the first four come from a stable hash of the program and of the identifier
-that the member was enrolled with, the rest is random. Its partition is its first 16 bits, scaled to the number of
-partitions, so that an identifier nobody knows yet already has a partition: that of its own hash.
+A member's key is 32 hex characters: the first four come from a stable hash of the program and of
+the identifier that the member was enrolled with, the rest is random. Its partition is its first 16
+bits, scaled to the number of partitions, so that an identifier nobody knows yet already has a
+partition: that of its own hash.
 """
 
 import hashlib
@@ -50,14 +51,14 @@ class SystemIds:
 
     def fraction(self) -> float:
         """A random number from 0 to 1, for jitter."""
-        return random.random()  # noqa: S311 - jitter is no secret
+        return random.random()
 
 
 class SeededIds:
     """The same identifiers in the same order for the same seed, for tests and simulations."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        self._random = random.Random(seed)
         self._count = 0
 
     def new(self) -> str:

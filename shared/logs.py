@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line (or a coloured line for people), static event names, ids instead of objects."""
+"""Logs: a JSON object a line (or a line for people), static event names, ids not objects."""
 
 import logging
 import sys
@@ -12,7 +12,10 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 def configure(level: str = "info", log_format: str = "json") -> None:
-    """Set the logs of this process up: `level` is debug, info, warning or error; `log_format` json or console."""
+    """Set the logs of this process up: `level` is debug, info, warning or error.
+
+    `log_format` json or console.
+    """
     number = _LEVELS[level]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -29,7 +29,7 @@ def decode(token: str, query_digest: str) -> tuple[str | int, ...] | None:
         raise errors.InvalidPageToken from None
     if (
         not isinstance(content, list)
-        or len(content) < 2  # noqa: PLR2004 - the digest and at least one part
+        or len(content) < 2
         or content[0] != query_digest
         or not all(isinstance(part, str | int) for part in content)
     ):

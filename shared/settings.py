@@ -1,4 +1,6 @@
-"""Settings: one frozen dataclass per service, read once from the environment; a key that nobody knows is an error.
+"""Settings: one frozen dataclass per service, read once from the environment.
+
+A key that nobody knows is an error.
 
 Common settings are `GUERDON_<FIELD>`, those of one service `GUERDON_<SERVICE>_<FIELD>`.
 """
@@ -95,9 +97,7 @@ def load(cls: type[S], environ: Mapping[str, str], service: str) -> S:
             known = ", ".join(sorted(keys))
             raise BadSettings(f"{key} is no setting of {service}; its settings are {known}")
     missing = [
-        key
-        for key, field in keys.items()
-        if field.name not in values and field.default is MISSING
+        key for key, field in keys.items() if field.name not in values and field.default is MISSING
     ]
     if missing:
         raise BadSettings(f"{service} needs {', '.join(missing)}")
@@ -134,7 +134,7 @@ def _checked(settings: S) -> S:
     partitions = settings.partitions
     wrong = (
         (
-            not 1 <= partitions <= 256 or partitions & (partitions - 1) != 0,  # noqa: PLR2004
+            not 1 <= partitions <= 256 or partitions & (partitions - 1) != 0,
             f"GUERDON_PARTITIONS={partitions} must be a power of two from 1 to 256",
         ),
         (
@@ -161,5 +161,7 @@ def _checked(settings: S) -> S:
     try:
         _ = settings.clock_start_time
     except ValueError:
-        raise BadSettings(f"GUERDON_CLOCK_START={settings.clock_start!r} is no ISO instant") from None
+        raise BadSettings(
+            f"GUERDON_CLOCK_START={settings.clock_start!r} is no ISO instant"
+        ) from None
     return settings

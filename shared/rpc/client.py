@@ -1,4 +1,7 @@
-"""Channels to the services: balanced, health-checked, retried where that is safe, never without a deadline."""
+"""Channels to the services.
+
+Balanced, health-checked, retried where that is safe, never without a deadline.
+"""
 
 import json
 
@@ -33,8 +36,8 @@ _RETRY = {
 def channel(address: str, *, deadline_seconds: int = DEADLINE_SECONDS) -> grpc.aio.Channel:
     """A channel to a service at host:port, or to all its copies at dns:///name:port.
 
-    Calls without a deadline get `deadline_seconds`; UNAVAILABLE is retried; a server that answers nothing is given
-    up after the ping timeout.
+    Calls without a deadline get `deadline_seconds`; UNAVAILABLE is retried; a server that answers
+    nothing is given up after the ping timeout.
     """
     config = {
         "loadBalancingConfig": [{"round_robin": {}}],

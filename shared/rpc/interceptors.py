@@ -1,7 +1,8 @@
 """Everything that stands between the wire and a handler, once for all four kinds of calls.
 
-One interceptor wraps each method once: it limits the calls in work, parses and validates requests, maps refusals
-to `google.rpc.Status`, counts, and writes one canonical line per call. Handlers contain none of that.
+One interceptor wraps each method once: it limits the calls in work, parses and validates requests,
+maps refusals to `google.rpc.Status`, counts, and writes one canonical line per call. Handlers
+contain none of that.
 """
 
 import asyncio
@@ -37,7 +38,9 @@ class Edge(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]],
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]
+        ],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Give the wrapped handler of a method; health and reflection stay as they are."""
@@ -62,7 +65,7 @@ class Edge(grpc.aio.ServerInterceptor):
         self.in_work -= 1
 
     def fault(self, method: str, error: BaseException) -> errors.Internal:
-        """Log a fault of ours under an id, and give the refusal that tells the id and nothing else."""
+        """Log a fault of ours under an id; the refusal tells the id and nothing else."""
         error_id = self._ids.new()
         _log.error("rpc_fault", method=method, error_id=error_id, exc_info=error)
         return errors.Internal(error_id=error_id)
@@ -118,7 +121,7 @@ def _unary(
             refusal = edge.fault(method, error)
         finally:
             _tell(edge, method, began, refusal)
-        await _abort(context, refusal)
+        return await _abort(context, refusal)
 
     return call
 

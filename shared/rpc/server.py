@@ -1,4 +1,7 @@
-"""A gRPC server with what every service serves beside its own: health, reflection, and an orderly end."""
+"""A gRPC server with what every service serves beside its own.
+
+Health, reflection, and an orderly end.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -63,7 +66,9 @@ class RpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names = [health.SERVICE_NAME, reflection.SERVICE_NAME]
 
-    def add(self, adder: Callable[[Any, grpc.aio.Server], None], servicer: object, name: str) -> None:
+    def add(
+        self, adder: Callable[[Any, grpc.aio.Server], None], servicer: object, name: str
+    ) -> None:
         """Serve a servicer under its full service name."""
         adder(servicer, self._server)
         self._names.append(name)
@@ -88,7 +93,10 @@ class RpcServer:
         return f"{self._listen.rpartition(':')[0]}:{self.port}"
 
     async def stop(self, grace: float, *, drain: bool = True) -> None:
-        """Say NOT_SERVING, let balancers notice, finish the calls in work within `grace` seconds, stop."""
+        """Say NOT_SERVING, let balancers notice, finish the calls in work within `grace` seconds.
+
+        Then stop.
+        """
         await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
         if drain:
             await asyncio.sleep(min(_NOT_SERVING_SECONDS, grace))

@@ -15,7 +15,10 @@ _TRANSIENT = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "DEADLINE_EXCEEDED
 
 
 def status_of(refusal: errors.Refusal) -> status_pb2.Status:
-    """The Status of a refusal: one ErrorInfo, a BadRequest where the shape is wrong, RetryInfo where waiting helps."""
+    """The Status of a refusal.
+
+    One ErrorInfo, a BadRequest where the shape is wrong, RetryInfo where waiting helps.
+    """
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
             reason=refusal.reason, domain=DOMAIN, metadata=refusal.metadata()
@@ -70,7 +73,10 @@ def refusal_of_status(status: status_pb2.Status) -> errors.RemoteRefusal:
 
 
 def refusal_of(error: grpc.aio.AioRpcError) -> errors.RemoteRefusal:
-    """The refusal behind a failed call; one that never reached a service has its code as the reason."""
+    """The refusal behind a failed call.
+
+    One that never reached a service has its code as the reason.
+    """
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
             return refusal_of_status(status_pb2.Status.FromString(value))

@@ -1,7 +1,7 @@
 """What the protos say about their own fields, enforced (protovalidate)."""
 
-from google.protobuf.message import Message
 import protovalidate
+from google.protobuf.message import Message
 
 from shared import errors
 
@@ -9,7 +9,7 @@ _validator = protovalidate.Validator()
 
 
 def violations(message: Message) -> tuple[errors.Violation, ...]:
-    """What is wrong with a message, each with the path of its field, such as `lines[3].quantity`."""
+    """What is wrong with a message; each with its field's path, such as `lines[3].quantity`."""
     found = _validator.collect_violations(message)
     if not found:
         return ()

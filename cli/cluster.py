@@ -1,0 +1,147 @@
+"""All four services in one process, on SQLite and Valkey below one data folder.
+
+Each service has its own gRPC server and port, exactly as in a cluster; the addresses are written to
+`addresses.json` in the data folder, so that other commands find them.
+"""
+
+import contextlib
+import fcntl
+import importlib
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli import valkey
+from shared.rpc.server import Running
+
+SERVICES = ("earning", "tiers", "redemption", "gamification")
+ADDRESSES_FILE = "addresses.json"
+
+
+class DataFolderInUse(Exception):
+    """Another process serves this data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} is served by another process: use it (`guerdon` commands find it there), "
+            "stop it, or choose another folder with --var"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A running cluster: where its services listen, and the Redis that its boards are in."""
+
+    addresses: Mapping[str, str]
+    redis_url: str
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, *, clock_start: str = "", ports: Mapping[str, int] | None = None
+) -> AsyncIterator[Cluster]:
+    """Serve the four services over a data folder until the context ends.
+
+    `clock_start` (an ISO instant) runs them on the simulated clock, which continues where the
+    folder's data left it; `ports` fixes the services' ports, which are otherwise free ones.
+    """
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, before serving
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_locked(folder))
+        redis = valkey.start(folder / "valkey", url=os.environ.get("GUERDON_REDIS_URL", ""))
+        stack.callback(redis.stop)
+        addresses = {
+            service: f"127.0.0.1:{(ports or {}).get(service) or _free_port()}"
+            for service in SERVICES
+        }
+        environment = _environment(folder, addresses, redis.url, clock_start)
+        for service in SERVICES:
+            started = await _start(service, environment)
+            stack.push_async_callback(started.stop)
+        addresses_file = folder / ADDRESSES_FILE
+        addresses_file.write_text(json.dumps(addresses, indent=2) + "\n", encoding="utf-8")
+        stack.callback(addresses_file.unlink, missing_ok=True)
+        yield Cluster(addresses=addresses, redis_url=redis.url)
+
+
+async def start_service(service: str, environment: Mapping[str, str]) -> Running:
+    """Start one service with the settings of an environment; the caller stops it."""
+    return await _start(service, environment)
+
+
+def is_served(folder: Path) -> bool:
+    """Whether a process serves this data folder now."""
+    try:
+        with _locked(folder):
+            return False
+    except DataFolderInUse:
+        return True
+    except FileNotFoundError:
+        return False
+
+
+def addresses_of(folder: Path) -> Mapping[str, str]:
+    """Where the services of a served data folder listen."""
+    content = (folder / ADDRESSES_FILE).read_text(encoding="utf-8")
+    return {str(name): str(address) for name, address in json.loads(content).items()}
+
+
+def configured_addresses() -> Mapping[str, str]:
+    """The addresses that the environment names for a cluster elsewhere.
+
+    Empty unless it names all four.
+    """
+    names = {service: f"GUERDON_{service.upper()}_ADDRESS" for service in SERVICES}
+    found = {service: os.environ.get(name, "") for service, name in names.items()}
+    return found if all(found.values()) else {}
+
+
+def _environment(
+    folder: Path, addresses: Mapping[str, str], redis_url: str, clock_start: str
+) -> Mapping[str, str]:
+    """The settings of this cluster over those of the process's environment."""
+    environment = dict(os.environ)
+    environment["GUERDON_REDIS_URL"] = redis_url
+    environment.setdefault("GUERDON_REDEMPTION_SECRET_FILE", str(folder / "voucher.key"))
+    environment.setdefault("GUERDON_LOG_LEVEL", "warning")
+    if clock_start:
+        environment["GUERDON_CLOCK"] = "simulated"
+        environment["GUERDON_CLOCK_START"] = clock_start
+    for service, address in addresses.items():
+        name = service.upper()
+        environment.setdefault(f"GUERDON_{name}_DATABASE_URL", f"sqlite:///{folder / service}.db")
+        environment[f"GUERDON_{name}_LISTEN"] = address
+        environment[f"GUERDON_{name}_ADDRESS"] = address
+    return environment
+
+
+async def _start(service: str, environment: Mapping[str, str]) -> Running:
+    settings = importlib.import_module(f"services.{service}.settings")
+    composition = importlib.import_module(f"services.{service}.service")
+    started: Running = await composition.start(settings.load(environment))
+    return started
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the operating system gives back however the holder ends."""
+    with (folder / "guerdon.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DataFolderInUse(folder) from error
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_UN)

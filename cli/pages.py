@@ -1,0 +1,170 @@
+"""What the commands print: tables, as a person would want to see them."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from cli.apply import Applied
+from cli.demo import Shown
+from cli.documents import Complaint
+from cli.retail import BrokenRow
+from cli.verify import Violation
+from guerdon.feed.v1 import program_document_pb2 as pb
+
+_SIGNS = {
+    pb.Difference.CHANGE_ADDED: ("+", "green"),
+    pb.Difference.CHANGE_CHANGED: ("~", "yellow"),
+    pb.Difference.CHANGE_REMOVED: ("-", "red"),
+    pb.Difference.CHANGE_KEPT: ("=", "dim"),
+}
+_LEVEL_STYLES = {"gold": "yellow", "silver": "bright_white", "member": "dim"}
+
+
+def difference_table(planned: Sequence[Applied]) -> RenderableType:
+    """How documents differ from what is in force; a line that says so when they do not."""
+    rows = [(plan, difference) for plan in planned for difference in plan.differences]
+    if not rows:
+        return Text("Nothing differs from what is in force.")
+    table = _table("", "file", "field", "before", "after")
+    for plan, difference in rows:
+        sign, style = _SIGNS.get(difference.change, ("?", ""))
+        table.add_row(
+            sign,
+            plan.document.file.name,
+            difference.path,
+            _short(difference.before),
+            _short(difference.after),
+            style=style,
+        )
+    return table
+
+
+def versions_table(applied: Sequence[Applied]) -> RenderableType:
+    """The version in force of each document."""
+    table = _table("service", "version", "changes")
+    for one in applied:
+        table.add_row(one.document.service, str(one.version), str(len(one.differences)))
+    return table
+
+
+def complaints_table(complaints: Sequence[Complaint]) -> RenderableType:
+    """What is wrong in a program folder, and where."""
+    table = _table("place", "field", "what is wrong")
+    for complaint in complaints:
+        table.add_row(f"{complaint.file}:{complaint.line}", complaint.field, complaint.text)
+    return table
+
+
+def violations_table(violations: Sequence[Violation]) -> RenderableType:
+    """What a verification found."""
+    if not violations:
+        return Text("Verified: nothing is violated.", style="green")
+    table = _table("service", "rule", "subject", "detail", style="red")
+    for violation in violations:
+        table.add_row(violation.service, violation.rule, violation.subject, violation.detail)
+    return table
+
+
+def broken_table(broken: Sequence[BrokenRow]) -> RenderableType:
+    """The rows of a file that cannot be read."""
+    table = _table("row", "invoice (skipped whole)", "what is wrong")
+    for row in broken:
+        table.add_row(str(row.line), row.invoice or "?", row.complaint)
+    return table
+
+
+def addresses_table(addresses: Mapping[str, str], redis_url: str) -> RenderableType:
+    """Where a cluster listens."""
+    table = _table("part", "address")
+    for service, address in addresses.items():
+        table.add_row(service, address)
+    table.add_row("boards", redis_url)
+    return table
+
+
+def demo_page(summary: Mapping[str, object], shown: Shown) -> RenderableType:
+    """The result of the demo."""
+    return Group(
+        _points_panel(summary),
+        _counts(summary),
+        _top_table(shown),
+        _redemptions_table(summary),
+        _close_tables(shown),
+    )
+
+
+def _points_panel(summary: Mapping[str, object]) -> RenderableType:
+    table = Table.grid(padding=(0, 3))
+    for heading, key in (
+        ("issued", "points_issued"),
+        ("bonus", "points_bonus"),
+        ("taken back", "points_reversed"),
+        ("redeemed", "points_redeemed"),
+        ("to spend", "points_available"),
+        ("owed", "points_debt"),
+    ):
+        table.add_row(heading, Text(f"{cast(int, summary[key]):,}", justify="right", style="bold"))
+    return Panel(
+        table,
+        title=f"Points of {summary['members']} members, {summary['purchases']} purchases, "
+        f"{summary['reversals']} returns",
+        expand=False,
+    )
+
+
+def _counts(summary: Mapping[str, object]) -> RenderableType:
+    table = _table("tier", "members", title="Tiers and badges")
+    for level, members in cast(Mapping[str, int], summary["tiers"]).items():
+        table.add_row(Text(level, style=_LEVEL_STYLES.get(level, "")), str(members))
+    table.add_section()
+    for badge, members in cast(Mapping[str, int], summary["badges"]).items():
+        table.add_row(f"badge {badge}", str(members))
+    return table
+
+
+def _top_table(shown: Shown) -> RenderableType:
+    table = _table("rank", "customer", "points", "badges", title="Top ten")
+    for row in shown.top:
+        badges = ", ".join(shown.badges_of_top.get(row.member_id, ()))
+        table.add_row(str(row.rank), row.member_id, f"{row.score:,}", badges)
+    return table
+
+
+def _redemptions_table(summary: Mapping[str, object]) -> RenderableType:
+    table = _table("reward", "completed", "sold out", "too few points", title="Redemptions")
+    for reward, counts in cast(Mapping[str, Mapping[str, int]], summary["redemptions"]).items():
+        table.add_row(
+            reward,
+            str(counts["completed"]),
+            str(counts["SOLD_OUT"]),
+            str(counts["INSUFFICIENT_POINTS"]),
+        )
+    return table
+
+
+def _close_tables(shown: Shown) -> RenderableType:
+    levels = _table("customer", "is", "spends to become", "missing", title="Close to a level")
+    for near in shown.near_levels:
+        pounds = f"£{near.missing_minor // 100}.{near.missing_minor % 100:02d}"
+        levels.add_row(near.customer, near.level, near.next_level, pounds)
+    rewards = _table("customer", "points", "missing", title="Close to ten pounds off")
+    for close in shown.near_rewards:
+        rewards.add_row(close.customer, f"{close.points_available:,}", f"{close.points_missing:,}")
+    return Group(levels, rewards)
+
+
+def _table(*headings: str, title: str | None = None, style: str = "") -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", style=style)
+    numeric = {"members", "points", "rank", "missing", "completed", "sold out", "too few points"}
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in numeric else "left")
+    return table
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}…"
