@@ -8,6 +8,9 @@ import orjson
 import structlog
 
 LogFormat = Literal["json", "console"]
+# Local variables stay out of logs: they hold what callers sent, and cost a second per traceback.
+_TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+_CONSOLE = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -26,7 +29,7 @@ def configure(level: str = "info", log_format: str = "json") -> None:
         structlog.configure(
             processors=[
                 *shared,
-                structlog.processors.dict_tracebacks,
+                structlog.processors.ExceptionRenderer(_TRACEBACKS),
                 structlog.processors.JSONRenderer(serializer=_dumps),
             ],
             wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -35,7 +38,7 @@ def configure(level: str = "info", log_format: str = "json") -> None:
         )
     else:
         structlog.configure(
-            processors=[*shared, structlog.dev.ConsoleRenderer()],
+            processors=[*shared, _CONSOLE],
             wrapper_class=structlog.make_filtering_bound_logger(number),
             logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
             cache_logger_on_first_use=False,
