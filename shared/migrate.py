@@ -24,7 +24,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from shared.connections import dialect_of, engine_url
-from shared.sqltypes import NOW_MICROS
 
 T = TypeVar("T")
 
@@ -88,13 +87,6 @@ async def write_revision(
         )
 
     await _run(database_url, schema, revise)
-
-
-def now_micros_default() -> sa.TextClause:
-    """The database's real clock as a column default, for use in a revision."""
-    from alembic import op
-
-    return sa.text(f"({NOW_MICROS[op.get_bind().dialect.name]})")
 
 
 async def _run(database_url: str, schema: str, work: Callable[[Connection], T]) -> T:
