@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 import orjson
 from google.protobuf import descriptor, json_format
 from google.protobuf.message import Message
+
 from guerdon.feed.v1 import program_document_pb2
 
 if TYPE_CHECKING:  # the C implementation has types of its own

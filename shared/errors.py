@@ -17,6 +17,7 @@ A field may be a str, int, bool, datetime, date, Enum, None, a dataclass of thos
 those.
 """
 
+import inspect
 import json
 import string
 import typing
@@ -45,8 +46,8 @@ def _check_definition(cls: type["Refusal"]) -> None:
         cls.__qualname__,
     ):
         raise TypeError(f"{cls.kind} is defined in {known.__module__} and in {cls.__module__}")
-    named = {name for base in cls.__mro__ for name in base.__dict__.get("__annotations__", {})}
-    own = set(cls.__dict__.get("__annotations__", {}))
+    named = {name for base in cls.__mro__ for name in inspect.get_annotations(base)}
+    own = set(inspect.get_annotations(cls))
     if own & _RESERVED:
         raise TypeError(f"{cls.__qualname__} has reserved fields: {sorted(own & _RESERVED)}")
     mentioned = {name for _, name, _, _ in string.Formatter().parse(cls.message) if name}
@@ -54,7 +55,7 @@ def _check_definition(cls: type["Refusal"]) -> None:
         raise TypeError(f"{cls.__qualname__} mentions {sorted(mentioned - named)}: not its fields")
 
 
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error
+class Refusal(Exception):
     """Root of all refusals; never raised itself.
 
     Class attributes: `code` (canonical gRPC name), `reason` (UPPER_SNAKE of the class name),

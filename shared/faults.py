@@ -42,15 +42,15 @@ _SQLITE_TRANSIENT = frozenset(
 _PRIMARY = 0xFF  # the low byte of an extended SQLite code is the primary one
 
 
-class TryAgain(Exception):  # noqa: N818 - not a fault: what was read is out of date
+class TryAgain(Exception):
     """The unit of work has to start again: what it read changed under it."""
 
 
-class LostUpdate(Exception):  # noqa: N818 - named for what was about to happen
+class LostUpdate(Exception):
     """An UPDATE that must find each of its rows did not: the state is not what was loaded."""
 
 
-class ConnectionLost(Exception):  # noqa: N818 - named for what happened
+class ConnectionLost(Exception):
     """The connection broke; whether a COMMIT that was on its way came through is unknown."""
 
 

@@ -22,9 +22,9 @@ import grpc
 import sqlalchemy as sa
 from google.protobuf.any_pb2 import Any as AnyPayload
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from guerdon.feed.v1 import feed_service_pb2 as pb
 from guerdon.feed.v1 import feed_service_pb2_grpc
-
 from shared import errors
 from shared.clock import Clock
 from shared.database import Database, Row, Tx
@@ -267,7 +267,7 @@ class FeedServicer(feed_service_pb2_grpc.FeedServiceServicer):
         self._closed = True
         self._wakeups.wake()
 
-    async def ReadEvents(  # noqa: N802 - the contract's name
+    async def ReadEvents(
         self, request: pb.ReadEventsRequest, context: _ReadContext
     ) -> pb.ReadEventsResponse:
         """Read one page of one partition."""
@@ -286,7 +286,7 @@ class FeedServicer(feed_service_pb2_grpc.FeedServiceServicer):
             incarnation=identity.incarnation,
         )
 
-    async def FollowEvents(  # noqa: N802 - the contract's name
+    async def FollowEvents(
         self, request: pb.FollowEventsRequest, context: _FollowContext
     ) -> AsyncIterator[pb.FollowEventsResponse]:
         """Send what is there and what comes, until the caller hangs up or the server stops."""
@@ -318,7 +318,7 @@ class FeedServicer(feed_service_pb2_grpc.FeedServiceServicer):
             if len(events) < page_size:
                 await wait_for_change(changed, self._poll_seconds)
 
-    async def GetHeads(  # noqa: N802 - the contract's name
+    async def GetHeads(
         self, request: pb.GetHeadsRequest, context: _HeadsContext
     ) -> pb.GetHeadsResponse:
         """Tell how far the service is with everything."""

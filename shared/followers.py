@@ -19,9 +19,9 @@ from typing import Protocol, TypeVar
 import grpc
 import sqlalchemy as sa
 import structlog
+
 from guerdon.feed.v1 import feed_service_pb2 as pb
 from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
-
 from shared import errors
 from shared.batches import Command, Followed, Outcome
 from shared.database import Database

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 import structlog
-from guerdon.feed.v1 import feed_service_pb2 as pb
 
+from guerdon.feed.v1 import feed_service_pb2 as pb
 from shared.database import Database, Row, Tx
 from shared.feed_log import park
 from shared.followers import Sink, Translate, followed

@@ -6,8 +6,8 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from guerdon.feed.v1 import program_document_pb2
 
+from guerdon.feed.v1 import program_document_pb2
 from shared.differences import Difference, Kind, differences, left_out, merge, to_proto
 
 _FIELD = descriptor_pb2.FieldDescriptorProto

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
-from guerdon.feed.v1 import feed_service_pb2 as pb
-from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guerdon.feed.v1 import feed_service_pb2 as pb
+from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from shared.database import Database
 from shared.feed import (
     CursorBeyondHead,
