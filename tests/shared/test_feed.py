@@ -272,7 +272,7 @@ async def test_a_commit_of_another_copy_is_hinted_on_postgresql(
             await each.mark().wait()  # set once when the connection is there
         changed = here.mark()
         await append(other, tables, [said(member(1), "a")])
-        await changed.wait()
+        assert await changed.wait()
     for task in hints:
         task.cancel()
     await asyncio.gather(*hints, return_exceptions=True)

@@ -161,7 +161,7 @@ async def test_a_wake_needs_no_poll(database: Database, tables: KernelTables) ->
     async with _running(worker):
         await _open(database, tables, "i1")
         async with asyncio.timeout(5):
-            await done.wait()
+            assert await done.wait()
 
 
 @pytest.mark.parametrize(
@@ -349,6 +349,7 @@ async def test_leases_of_the_last_process_are_cleared_at_the_start_on_sqlite(
     worker = _worker(database, tables, {"pay": pay})
     async with _running(worker):
         await _until_quiet(worker)
+    assert await worker.open_count() == 0
 
 
 async def test_an_intention_is_not_driven_before_its_next_attempt(
