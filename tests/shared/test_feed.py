@@ -263,13 +263,14 @@ async def test_a_commit_of_another_copy_is_hinted_on_postgresql(
     other = await Database.open(database.url, schema=database.schema)
     here, there = Wakeups(), Wakeups()
     other.on_commit(there.committed)
+    connected = [here.mark(), there.mark()]  # each is set once when its connection is there
     hints = [
         asyncio.create_task(each.exchange_hints(database.url, database.schema))
         for each in (here, there)
     ]
     async with asyncio.timeout(10):
-        for each in (here, there):
-            await each.mark().wait()  # set once when the connection is there
+        for mark in connected:
+            await mark.wait()
         changed = here.mark()
         await append(other, tables, [said(member(1), "a")])
         assert await changed.wait()
