@@ -121,13 +121,11 @@ class Executor(Generic[C, W]):
         async with self._database.transaction() as tx:
             followed = [item for item in batch if isinstance(item, Followed)]
             admission = await feed_log.admit_followed(tx, self._tables, followed)
-            claims = [
-                key
-                for item in batch
-                if not isinstance(item, Followed) and (key := item.request_key) is not None
-            ]
+            # Once each: a key digests the whole command.
+            asked = [None if isinstance(item, Followed) else item.request_key for item in batch]
+            claims = [key for key in asked if key is not None]
             stored = await keys.claim(tx, self._tables.request_keys, claims)
-            plan = self._plan(batch, admission, stored)
+            plan = self._plan(batch, asked, admission, stored)
             # Business time is read once per batch: all its commands are decided at one instant.
             now = self._clock.now()
             await self._decide(tx, plan, now)
@@ -137,6 +135,7 @@ class Executor(Generic[C, W]):
     def _plan(
         self,
         batch: Sequence[Item],
+        asked: Sequence[RequestKey | None],
         admission: Admission,
         stored: Mapping[Identity, StoredAnswer],
     ) -> _Plan[C]:
@@ -157,21 +156,27 @@ class Executor(Generic[C, W]):
                         for command in item.commands
                     )
                 continue
-            self._plan_command(plan, index, cast("C", item), stored)
+            command, key = cast("C", item), asked[index]
+            if key is None:
+                plan.todos.append(_Todo(index=index, command=command))
+            else:
+                self._plan_command(plan, index, command, key, stored)
         return plan
 
     def _plan_command(
-        self, plan: _Plan[C], index: int, command: C, stored: Mapping[Identity, StoredAnswer]
+        self,
+        plan: _Plan[C],
+        index: int,
+        command: C,
+        key: RequestKey,
+        stored: Mapping[Identity, StoredAnswer],
     ) -> None:
-        key = command.request_key
-        if key is None:
-            plan.todos.append(_Todo(index=index, command=command))
-            return
-        before = stored.get(key.identity)
-        first = plan.first.get(key.identity)
+        identity = key.identity
+        before = stored.get(identity)
+        first = plan.first.get(identity)
         if before is None and first is None:
             todo = _Todo(index=index, command=command, key=key)
-            plan.first[key.identity] = todo
+            plan.first[identity] = todo
             plan.todos.append(todo)
             return
         known = before or (None if first is None else first.key)

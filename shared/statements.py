@@ -1,6 +1,6 @@
 """Array-shaped SQL, built once per (table, columns) and kept.
 
-Every statement takes any number of rows in one round trip: `unnest` of typed arrays on PostgreSQL,
+Every statement takes any number of rows in one round trip: `unnest` of arrays on PostgreSQL,
 `json_each` or `executemany` on SQLite, never thousands of VALUES parameters.
 
 The text goes to the driver directly.
@@ -34,6 +34,8 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.engine.result import result_tuple
 
+from shared import arrays
+
 DialectName: TypeAlias = Literal["sqlite", "postgresql"]
 Values: TypeAlias = Sequence[Sequence[object]]
 AnyRow: TypeAlias = Row[*tuple[object, ...]]
@@ -45,13 +47,13 @@ _DIALECTS: dict[str, Dialect] = {
     "postgresql": PGDialect_asyncpg(),  # type: ignore[no-untyped-call]
 }
 # An explicit cast to VARCHAR(n) would cut a text that is too long instead of refusing it.
-_PG_TYPES: tuple[tuple[type[object], str], ...] = (
-    (Boolean, "BOOLEAN"),
-    (SmallInteger, "SMALLINT"),
-    (BigInteger, "BIGINT"),
-    (Integer, "INTEGER"),
-    (LargeBinary, "BYTEA"),
-    (String, "TEXT"),
+_PG_TYPES: tuple[tuple[type[object], str, arrays.Encode], ...] = (
+    (Boolean, "BOOLEAN", arrays.booleans),
+    (SmallInteger, "SMALLINT", arrays.integers),
+    (BigInteger, "BIGINT", arrays.integers),
+    (Integer, "INTEGER", arrays.integers),
+    (LargeBinary, "BYTEA", arrays.contents),
+    (String, "TEXT", arrays.texts),
 )
 
 
@@ -64,18 +66,18 @@ class Plan:
 
     sql: str
     binders: tuple[Convert | None, ...]
-    postgres: bool
+    encoders: tuple[arrays.Encode, ...] = ()
     many: bool = False
     readers: tuple[Convert | None, ...] | None = None
     make_row: Callable[..., AnyRow] | None = None
 
     def parameters(self, values: Values) -> Sequence[object]:
-        """Arrays by column (PostgreSQL), one JSON text (SQLite) or rows (`many`)."""
-        if self.postgres:
+        """Array literals by column (PostgreSQL), one JSON text (SQLite) or rows (`many`)."""
+        if self.encoders:
             columns = zip(*values, strict=True)
             return [
-                list(column) if bind is None else [bind(value) for value in column]
-                for column, bind in zip(columns, self.binders, strict=True)
+                encode(column if bind is None else [bind(value) for value in column])
+                for column, bind, encode in zip(columns, self.binders, self.encoders, strict=True)
             ]
         if any(self.binders):
             values = [
@@ -256,10 +258,11 @@ class _Sql:
         return self._quote.format_table(table)
 
     def unnest(self, table: Table, names: Names) -> str:
-        arrays = ", ".join(
-            f"${at}::{_array_type(table.c[name])}[]" for at, name in enumerate(names, start=1)
+        columns = ", ".join(
+            f"${at}::TEXT::{_array_type(table.c[name])[0]}[]"
+            for at, name in enumerate(names, start=1)
         )
-        return f"unnest({arrays}) AS r({', '.join(map(self.name, names))})"
+        return f"unnest({columns}) AS r({', '.join(map(self.name, names))})"
 
     def matches(self, key: Names) -> str:
         return " AND ".join(f"t.{self.name(name)} = r.{self.name(name)}" for name in key)
@@ -272,11 +275,14 @@ class _Sql:
     ) -> Plan:
         if not self.postgres and not many and any(_is_bytes(table.c[name]) for name in names):
             raise TypeError(f"bytes cannot travel in JSON: {table.name} {names}")
+        encoders: tuple[arrays.Encode, ...] = ()
+        if self.postgres:
+            encoders = tuple(_array_type(table.c[name])[1] for name in names)
         readers = tuple(self._reader(table.c[name]) for name in returning)
         return Plan(
             sql=text,
             binders=tuple(self._binder(table.c[name]) for name in names),
-            postgres=self.postgres,
+            encoders=encoders,
             many=many,
             readers=readers if any(readers) else None,
             make_row=result_tuple(returning) if returning else None,
@@ -297,11 +303,11 @@ def _is_bytes(column: Column[object]) -> bool:
     return isinstance(column.type, LargeBinary)
 
 
-def _array_type(column: Column[object]) -> str:
+def _array_type(column: Column[object]) -> tuple[str, arrays.Encode]:
     type_ = column.type
     if isinstance(type_, types.TypeDecorator):
         type_ = type_.impl_instance
-    for known, name in _PG_TYPES:
+    for known, name, encode in _PG_TYPES:
         if isinstance(type_, known):
-            return name
+            return name, encode
     raise TypeError(f"no array type for {column.table.name}.{column.name}: {type_!r}")

@@ -111,13 +111,6 @@ def add(counter: Counter, command: Add, now: datetime) -> Decision[Counter, Answ
     value = counter.value + command.amount
     if value < 0:
         raise NotEnough(needed=-command.amount, available=counter.value)
-    intention = Intention(
-        intention_id=command.opens,
-        kind="tell",
-        payload=record.dumps(value),
-        program_id=command.program_id,
-        member_key=command.member_key,
-    )
     event = Added(
         program_id=command.program_id,
         member_key=command.member_key,
@@ -128,8 +121,19 @@ def add(counter: Counter, command: Add, now: datetime) -> Decision[Counter, Answ
         state=replace(counter, value=value),
         answer=Answer(value=value, at=now),
         events=(event,),
-        intentions=(intention,) if command.opens else (),
+        intentions=(_tell(command, value),) if command.opens else (),
         closes=(command.closes,) if command.closes else (),
+    )
+
+
+def _tell(command: Add, value: int) -> Intention:
+    """What somebody has to be told after the commit."""
+    return Intention(
+        intention_id=command.opens,
+        kind="tell",
+        payload=record.dumps(value),
+        program_id=command.program_id,
+        member_key=command.member_key,
     )
 
 
