@@ -1,0 +1,61 @@
+"""Combining: questions that arrive while an answer is on its way are asked together next.
+
+Like the group commit, without a database: no timer, no delay when idle, one batch in flight.
+"""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class Combiner(Generic[Q, A]):
+    """Asks `answer` for many questions at once.
+
+    `answer` gives one answer or exception per question, in their order; an exception that it
+    raises goes to everyone who asked.
+    """
+
+    def __init__(
+        self, answer: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]], *, batch_max: int
+    ) -> None:
+        self._answer = answer
+        self._batch_max = batch_max
+        self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def ask(self, question: Q) -> A:
+        """Answer one question; raises what `answer` gave or raised for it."""
+        future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question, future))
+        if self._task is None:
+            # An empty context: the batch is nobody's request, and must not log as one.
+            self._task = asyncio.create_task(self._run(), context=contextvars.Context())
+        return await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                count = min(len(self._waiting), self._batch_max)
+                batch = [self._waiting.popleft() for _ in range(count)]
+                # Who was cancelled meanwhile does not want to know any more.
+                await self._settle([each for each in batch if not each[1].done()])
+        finally:
+            self._task = None
+
+    async def _settle(self, batch: Sequence[tuple[Q, "asyncio.Future[A]"]]) -> None:
+        try:
+            answers = await self._answer([question for question, _ in batch])
+        except Exception as error:  # noqa: BLE001 - it belongs to those who asked
+            answers = [error] * len(batch)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)

@@ -1,0 +1,20 @@
+"""Settings of gamification, read once from the environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared import settings
+from shared.settings import ServiceSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(ServiceSettings):
+    """What gamification is told; it has no settings of its own."""
+
+    database_url: str = "sqlite:///var/gamification.db"
+    listen: str = "127.0.0.1:50054"
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read the settings of gamification; raises BadSettings."""
+    return settings.load(Settings, environ, "gamification")
