@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#guerdon/tiers/v1/error_reason.proto\x12\x10guerdon.tiers.v1*\xe1\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45RROR_REASON_PROGRAM_NOT_FOUND\x10\x01\x12*\n&ERROR_REASON_PROGRAM_VERSION_NOT_FOUND\x10\x02\x12!\n\x1d\x45RROR_REASON_LADDER_NOT_FOUND\x10\x03\x12!\n\x1d\x45RROR_REASON_MEMBER_NOT_FOUND\x10\x04\x12 \n\x1c\x45RROR_REASON_INVALID_PROGRAM\x10\x05\x12\x1e\n\x1a\x45RROR_REASON_ETAG_MISMATCH\x10\x06\x12#\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x07\x12!\n\x1d\x45RROR_REASON_FIELD_VIOLATIONS\x10\x08\x12\"\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\t\x12\x1a\n\x16\x45RROR_REASON_NOT_READY\x10\n\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x0b\x12\x1c\n\x18\x45RROR_REASON_INTERRUPTED\x10\x0c\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#guerdon/tiers/v1/error_reason.proto\x12\x10guerdon.tiers.v1*\xaf\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45RROR_REASON_PROGRAM_NOT_FOUND\x10\x01\x12*\n&ERROR_REASON_PROGRAM_VERSION_NOT_FOUND\x10\x02\x12!\n\x1d\x45RROR_REASON_LADDER_NOT_FOUND\x10\x03\x12!\n\x1d\x45RROR_REASON_MEMBER_NOT_FOUND\x10\x04\x12 \n\x1c\x45RROR_REASON_INVALID_PROGRAM\x10\x05\x12\x1e\n\x1a\x45RROR_REASON_ETAG_MISMATCH\x10\x06\x12#\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x07\x12!\n\x1d\x45RROR_REASON_FIELD_VIOLATIONS\x10\x08\x12\"\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\t\x12\x1a\n\x16\x45RROR_REASON_NOT_READY\x10\n\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x0b\x12\x1c\n\x18\x45RROR_REASON_INTERRUPTED\x10\x0c\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\r\x12%\n!ERROR_REASON_MALFORMED_FEED_TOKEN\x10\x0e\x12%\n!ERROR_REASON_DATABASE_UNAVAILABLE\x10\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'guerdon.tiers.v1.error_reas
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=58
-  _globals['_ERRORREASON']._serialized_end=539
+  _globals['_ERRORREASON']._serialized_end=617
 # @@protoc_insertion_point(module_scope)

@@ -90,6 +90,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "INTERNAL", "domain": "guerdon", "metadata": {"error_id": "01J9Z3"}}
     """
+    ERROR_REASON_MALFORMED_FEED_TOKEN: _ErrorReason.ValueType  # 14
+    """INVALID_ARGUMENT: the token was not answered by a mutation of this cluster, or by none that tiers follows.
+
+    {"reason": "MALFORMED_FEED_TOKEN", "domain": "guerdon", "metadata": {"token": "x", "field": "wait_for_token"}}
+    """
+    ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 15
+    """UNAVAILABLE: the database cannot be reached; the call may be sent again.
+
+    {"reason": "DATABASE_UNAVAILABLE", "domain": "guerdon", "metadata": {"retry_after_seconds": "1"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -163,5 +173,15 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 13
 """INTERNAL: a fault of the service; the identifier finds it in the log.
 
 {"reason": "INTERNAL", "domain": "guerdon", "metadata": {"error_id": "01J9Z3"}}
+"""
+ERROR_REASON_MALFORMED_FEED_TOKEN: ErrorReason.ValueType  # 14
+"""INVALID_ARGUMENT: the token was not answered by a mutation of this cluster, or by none that tiers follows.
+
+{"reason": "MALFORMED_FEED_TOKEN", "domain": "guerdon", "metadata": {"token": "x", "field": "wait_for_token"}}
+"""
+ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 15
+"""UNAVAILABLE: the database cannot be reached; the call may be sent again.
+
+{"reason": "DATABASE_UNAVAILABLE", "domain": "guerdon", "metadata": {"retry_after_seconds": "1"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
