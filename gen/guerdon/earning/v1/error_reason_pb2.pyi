@@ -128,12 +128,72 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "INVALID_PROGRAM", "domain": "guerdon", "metadata": {"violations": "2"}}
     """
+    ERROR_REASON_PROGRAM_NOT_FOUND: _ErrorReason.ValueType  # 20
+    """NOT_FOUND: no program has this identifier.
+
+    {"reason": "PROGRAM_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop"}}
+    """
+    ERROR_REASON_PROGRAM_VERSION_NOT_FOUND: _ErrorReason.ValueType  # 21
+    """NOT_FOUND: the program has no such version.
+
+    {"reason": "PROGRAM_VERSION_NOT_FOUND", "domain": "guerdon",
+     "metadata": {"program_id": "giftshop", "version": "9"}}
+    """
+    ERROR_REASON_MEMBER_NOT_FOUND: _ErrorReason.ValueType  # 22
+    """NOT_FOUND: no member of the program has this identifier.
+
+    {"reason": "MEMBER_NOT_FOUND", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+    """
+    ERROR_REASON_IDEMPOTENCY_KEY_REUSED: _ErrorReason.ValueType  # 23
+    """ALREADY_EXISTS: the idempotency key was used for a request that says something else.
+
+    {"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "guerdon", "metadata": {"request_id": "536365"}}
+    """
+    ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 24
+    """ABORTED: the program was changed since it was read.
+
+    {"reason": "ETAG_MISMATCH", "domain": "guerdon", "metadata": {"expected": "1-0f3a", "actual": "2-77b1"}}
+    """
+    ERROR_REASON_FIELD_VIOLATIONS: _ErrorReason.ValueType  # 25
+    """INVALID_ARGUMENT: the request has the wrong shape; the google.rpc.BadRequest has one violation per field.
+
+    {"reason": "FIELD_VIOLATIONS", "domain": "guerdon", "metadata": {"violations": "1"}}
+    """
+    ERROR_REASON_MALFORMED_REQUEST: _ErrorReason.ValueType  # 26
+    """INVALID_ARGUMENT: the bytes are not the message that the method takes.
+
+    {"reason": "MALFORMED_REQUEST", "domain": "guerdon",
+     "metadata": {"message_type": "guerdon.earning.v1.RecordActivityRequest"}}
+    """
+    ERROR_REASON_INVALID_PAGE_TOKEN: _ErrorReason.ValueType  # 27
+    """INVALID_ARGUMENT: the page token was not made by this list with this query.
+
+    {"reason": "INVALID_PAGE_TOKEN", "domain": "guerdon", "metadata": {"field": "page_token"}}
+    """
+    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 28
+    """RESOURCE_EXHAUSTED: more work is waiting than the server takes; nothing was done.
+
+    {"reason": "OVERLOADED", "domain": "guerdon", "metadata": {"limit": "10000"}}
+    """
+    ERROR_REASON_NOT_READY: _ErrorReason.ValueType  # 29
+    """UNAVAILABLE: something that the answer needs is still starting.
+
+    {"reason": "NOT_READY", "domain": "guerdon", "metadata": {"what": "the write path", "retry_after_seconds": "1"}}
+    """
+    ERROR_REASON_INTERRUPTED: _ErrorReason.ValueType  # 30
+    """ABORTED: the server gave up the call before it had an answer; what was asked may have happened.
+
+    {"reason": "INTERRUPTED", "domain": "guerdon", "metadata": {}}
+    """
+    ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 31
+    """INTERNAL: a fault of the server; the identifier finds it in the log.
+
+    {"reason": "INTERNAL", "domain": "guerdon", "metadata": {"error_id": "01JB2Z8Q"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
     The reason of the google.rpc.ErrorInfo is the name without its prefix, its domain is "guerdon".
-    Refusals that every service has (PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, IDEMPOTENCY_KEY_REUSED, ETAG_MISMATCH,
-    FIELD_VIOLATIONS, INVALID_PAGE_TOKEN, OVERLOADED and NOT_READY) are not listed.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -241,5 +301,67 @@ ERROR_REASON_INVALID_PROGRAM: ErrorReason.ValueType  # 19
 """INVALID_ARGUMENT: the document cannot be applied; BadRequest has one violation for each complaint.
 
 {"reason": "INVALID_PROGRAM", "domain": "guerdon", "metadata": {"violations": "2"}}
+"""
+ERROR_REASON_PROGRAM_NOT_FOUND: ErrorReason.ValueType  # 20
+"""NOT_FOUND: no program has this identifier.
+
+{"reason": "PROGRAM_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop"}}
+"""
+ERROR_REASON_PROGRAM_VERSION_NOT_FOUND: ErrorReason.ValueType  # 21
+"""NOT_FOUND: the program has no such version.
+
+{"reason": "PROGRAM_VERSION_NOT_FOUND", "domain": "guerdon",
+ "metadata": {"program_id": "giftshop", "version": "9"}}
+"""
+ERROR_REASON_MEMBER_NOT_FOUND: ErrorReason.ValueType  # 22
+"""NOT_FOUND: no member of the program has this identifier.
+
+{"reason": "MEMBER_NOT_FOUND", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+"""
+ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason.ValueType  # 23
+"""ALREADY_EXISTS: the idempotency key was used for a request that says something else.
+
+{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "guerdon", "metadata": {"request_id": "536365"}}
+"""
+ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 24
+"""ABORTED: the program was changed since it was read.
+
+{"reason": "ETAG_MISMATCH", "domain": "guerdon", "metadata": {"expected": "1-0f3a", "actual": "2-77b1"}}
+"""
+ERROR_REASON_FIELD_VIOLATIONS: ErrorReason.ValueType  # 25
+"""INVALID_ARGUMENT: the request has the wrong shape; the google.rpc.BadRequest has one violation per field.
+
+{"reason": "FIELD_VIOLATIONS", "domain": "guerdon", "metadata": {"violations": "1"}}
+"""
+ERROR_REASON_MALFORMED_REQUEST: ErrorReason.ValueType  # 26
+"""INVALID_ARGUMENT: the bytes are not the message that the method takes.
+
+{"reason": "MALFORMED_REQUEST", "domain": "guerdon",
+ "metadata": {"message_type": "guerdon.earning.v1.RecordActivityRequest"}}
+"""
+ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason.ValueType  # 27
+"""INVALID_ARGUMENT: the page token was not made by this list with this query.
+
+{"reason": "INVALID_PAGE_TOKEN", "domain": "guerdon", "metadata": {"field": "page_token"}}
+"""
+ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 28
+"""RESOURCE_EXHAUSTED: more work is waiting than the server takes; nothing was done.
+
+{"reason": "OVERLOADED", "domain": "guerdon", "metadata": {"limit": "10000"}}
+"""
+ERROR_REASON_NOT_READY: ErrorReason.ValueType  # 29
+"""UNAVAILABLE: something that the answer needs is still starting.
+
+{"reason": "NOT_READY", "domain": "guerdon", "metadata": {"what": "the write path", "retry_after_seconds": "1"}}
+"""
+ERROR_REASON_INTERRUPTED: ErrorReason.ValueType  # 30
+"""ABORTED: the server gave up the call before it had an answer; what was asked may have happened.
+
+{"reason": "INTERRUPTED", "domain": "guerdon", "metadata": {}}
+"""
+ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 31
+"""INTERNAL: a fault of the server; the identifier finds it in the log.
+
+{"reason": "INTERNAL", "domain": "guerdon", "metadata": {"error_id": "01JB2Z8Q"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

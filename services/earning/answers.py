@@ -1,0 +1,279 @@
+"""Values of the domain as messages; nothing is decided here."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from guerdon.earning.v1 import activity_pb2, ledger_pb2, member_pb2, program_pb2
+from guerdon.earning.v1 import earning_service_pb2 as pb
+from guerdon.feed.v1 import program_document_pb2, verification_pb2
+from services.earning import rules
+from services.earning.audit import Progress
+from services.earning.commands import Recorded
+from services.earning.documents import Applied
+from services.earning.domain import (
+    Account,
+    ActivityRecord,
+    Entry,
+    EntryType,
+    Hold,
+    HoldState,
+    LineRecord,
+    Member,
+    Reversal,
+    Wallet,
+)
+from services.earning.ledger import micros
+from services.earning.store_reads import LedgerSummary
+from shared import differences
+from shared.programs import Version
+
+_MICROS = 1_000_000
+_ENTRY_TYPES = {each: ledger_pb2.EntryType.Value(f"ENTRY_TYPE_{each.name}") for each in EntryType}
+_ACCOUNTS = {
+    Account.NONE: ledger_pb2.ACCOUNT_UNSPECIFIED,
+    Account.ISSUANCE: ledger_pb2.ACCOUNT_ISSUANCE,
+    Account.REDEMPTION: ledger_pb2.ACCOUNT_REDEMPTION,
+    Account.EXPIRY: ledger_pb2.ACCOUNT_EXPIRY,
+    Account.REVERSAL: ledger_pb2.ACCOUNT_REVERSAL,
+    Account.ADJUSTMENT: ledger_pb2.ACCOUNT_ADJUSTMENT,
+}
+_HOLD_STATES = {each: ledger_pb2.Hold.State.Value(f"STATE_{each.name}") for each in HoldState}
+
+
+def stamped(stamp: Timestamp, value: datetime) -> None:
+    """Set a Timestamp of a message to an instant."""
+    seconds, rest = divmod(micros(value), _MICROS)
+    stamp.seconds = seconds
+    stamp.nanos = rest * 1000
+
+
+def member_to_proto(member: Member) -> member_pb2.Member:
+    """A member, by the identifier that it was enrolled by."""
+    message = member_pb2.Member(member_id=member.member_id, member_key=member.member_key)
+    stamped(message.enroll_time, member.enroll_time)
+    return message
+
+
+def recorded_to_proto(
+    activity: activity_pb2.Activity, recorded: Recorded
+) -> activity_pb2.ActivityRecord:
+    """The record of an activity as it was answered, with the activity as it was sent."""
+    explanation = rules.read(recorded.explanation)
+    message = activity_pb2.ActivityRecord(
+        activity=activity,
+        points=recorded.points,
+        currency_id=recorded.currency_id,
+        explanation=_explanation(explanation),
+        lines=[
+            activity_pb2.LineRecord(line_number=number, points=points)
+            for number, points in enumerate(explanation.line_points, start=1)
+        ],
+    )
+    stamped(message.create_time, recorded.create_time)
+    return message
+
+
+def activity_to_proto(record: ActivityRecord, member_id: str = "") -> activity_pb2.ActivityRecord:
+    """A stored record as it is now."""
+    message = activity_pb2.ActivityRecord(
+        points=record.points,
+        currency_id=record.currency_id,
+        explanation=explanation_to_proto(record.explanation),
+        lines=[_line(line) for line in record.lines],
+        points_reversed=record.points_reversed,
+        amount_minor_reversed=record.amount_reversed,
+    )
+    message.activity.MergeFromString(record.content)
+    if member_id:
+        message.activity.member_id = member_id
+    stamped(message.create_time, record.create_time)
+    return message
+
+
+def _line(line: LineRecord) -> activity_pb2.LineRecord:
+    return activity_pb2.LineRecord(
+        line_number=line.line_number,
+        points=line.points,
+        quantity_returned=line.quantity_returned,
+        points_returned=line.points_returned,
+        amount_minor_returned=line.amount_returned,
+    )
+
+
+def explanation_to_proto(text: str) -> activity_pb2.Explanation:
+    """The explanation of a stored text."""
+    return _explanation(rules.read(text))
+
+
+def _explanation(explanation: rules.Explanation) -> activity_pb2.Explanation:
+    return activity_pb2.Explanation(
+        program_version=explanation.program_version,
+        level_id=explanation.level_id,
+        rules=[
+            activity_pb2.RuleOutcome(
+                rule_id=rule.rule_id,
+                matched=rule.matched,
+                reason=rule.reason,
+                amount_minor=rule.amount,
+                points=rule.points,
+                factor_numerator=rule.numerator,
+                factor_denominator=rule.denominator,
+            )
+            for rule in explanation.rules
+        ],
+        multiplier_numerator=explanation.numerator,
+        multiplier_denominator=explanation.denominator,
+    )
+
+
+def reversal_to_proto(reversal: Reversal) -> activity_pb2.Reversal:
+    """A reversal, with the lines as they were bought."""
+    message = activity_pb2.Reversal(
+        reversal_id=reversal.reversal_id,
+        activity_id=reversal.activity_id,
+        points=reversal.points,
+        points_owed=reversal.owed,
+        amount_minor=reversal.amount,
+    )
+    for line in reversal.lines:
+        returned = message.lines.add(
+            line_number=line.line_number,
+            quantity=line.quantity,
+            points=line.points,
+            amount_minor=line.amount,
+        )
+        returned.item.MergeFromString(line.item)
+    stamped(message.occurred_time, reversal.occurred_time)
+    stamped(message.create_time, reversal.create_time)
+    return message
+
+
+def wallet_to_proto(wallet: Wallet, member_id: str) -> ledger_pb2.Wallet:
+    """A wallet as its owner knows it."""
+    return ledger_pb2.Wallet(
+        member_id=member_id,
+        currency_id=wallet.currency_id,
+        points_available=wallet.available,
+        points_pending=wallet.pending,
+        points_held=wallet.held,
+        points_debt=wallet.debt,
+        points_earned=wallet.earned,
+        points_spent=wallet.spent,
+        points_expired=wallet.expired,
+        points_reversed=wallet.reversed,
+        entry_count=wallet.sequence,
+        chain_hash=wallet.chain_hash,
+    )
+
+
+def entry_to_proto(entry: Entry) -> ledger_pb2.Entry:
+    """An entry; the accounts that it leaves alone have no posting."""
+    postings = (
+        (ledger_pb2.ACCOUNT_AVAILABLE, entry.available_delta),
+        (ledger_pb2.ACCOUNT_PENDING, entry.pending_delta),
+        (ledger_pb2.ACCOUNT_HELD, entry.held_delta),
+        (ledger_pb2.ACCOUNT_DEBT, entry.debt_delta),
+        (_ACCOUNTS[entry.program_account], entry.program_delta),
+    )
+    message = ledger_pb2.Entry(
+        sequence=entry.sequence,
+        type=_ENTRY_TYPES[entry.type],
+        postings=[
+            ledger_pb2.Posting(account=account, points=points)
+            for account, points in postings
+            if points
+        ],
+        activity_id=entry.activity_id,
+        reference=entry.reference,
+        reason=entry.reason,
+        lot_uses=_uses(entry),
+        points_available_after=entry.available_after,
+        chain_hash=entry.chain_hash,
+    )
+    if entry.explanation:
+        message.explanation.CopyFrom(explanation_to_proto(entry.explanation))
+    stamped(message.create_time, entry.create_time)
+    stamped(message.occurred_time, entry.occurred_time)
+    return message
+
+
+def _uses(entry: Entry) -> Iterable[ledger_pb2.LotUse]:
+    """What the entry did to lots; the one that it made comes first."""
+    if entry.program_account is Account.ISSUANCE:
+        yield ledger_pb2.LotUse(lot_sequence=entry.sequence, points=-entry.program_delta)
+    for use in entry.lot_uses:
+        yield ledger_pb2.LotUse(lot_sequence=use.lot_sequence, points=use.points)
+
+
+def hold_to_proto(hold: Hold, member_id: str = "") -> ledger_pb2.Hold:
+    """A hold; events and answers to calls by key carry no identifier."""
+    message = ledger_pb2.Hold(
+        hold_id=hold.hold_id,
+        member_id=member_id,
+        currency_id=hold.currency_id,
+        points=hold.points,
+        points_captured=hold.captured,
+        points_refunded=hold.refunded,
+        state=_HOLD_STATES[hold.state],
+        reference=hold.reference,
+    )
+    stamped(message.expire_time, hold.expire_time)
+    return message
+
+
+def summary_to_proto(summary: LedgerSummary) -> pb.GetLedgerSummaryResponse:
+    """Totals of a program."""
+    return pb.GetLedgerSummaryResponse(
+        member_count=summary.members,
+        activities=[
+            pb.ActivityCount(type=type_, count=count) for type_, count in summary.activities
+        ],
+        reversal_count=summary.reversals,
+        points_earned=summary.earned,
+        points_credited=summary.credited,
+        points_reversed=summary.reversed,
+        points_spent=summary.spent,
+        points_expired=summary.expired,
+        points_available=summary.available,
+        points_pending=summary.pending,
+        points_held=summary.held,
+        points_debt=summary.debt,
+    )
+
+
+def version_to_proto(version: Version) -> program_pb2.EarningProgramVersion:
+    """A version of the document as it was applied."""
+    return program_pb2.EarningProgramVersion(
+        version=version.version,
+        program=program_pb2.EarningProgram.FromString(version.content),
+        author=version.author,
+        etag=version.etag,
+    )
+
+
+def applied_to_proto(applied: Applied) -> program_document_pb2.AppliedDocument:
+    """What an apply did, or would do."""
+    return program_document_pb2.AppliedDocument(
+        version=applied.version,
+        etag=applied.etag,
+        differences=differences.to_proto(applied.differences),
+    )
+
+
+def progress_to_proto(progress: Progress) -> pb.VerifyLedgerResponse:
+    """How far a verification is, and what it found."""
+    return pb.VerifyLedgerResponse(
+        progress=verification_pb2.VerificationProgress(
+            stage=progress.stage,
+            done=progress.done,
+            total=progress.total,
+            violations=[
+                verification_pb2.Violation(
+                    rule=each.rule, subject=each.subject[:256], detail=each.detail
+                )
+                for each in progress.violations
+            ],
+        )
+    )

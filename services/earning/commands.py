@@ -1,0 +1,359 @@
+"""What earning is told to do, what it answers, and what it publishes.
+
+Commands carry the digest of the request that they were made of: the same key with another digest is
+refused. Followed and clock-driven commands have no key: the cursor, or the state, says whether they
+were done.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from services.earning.domain import (
+    ActivityId,
+    ActivityRecord,
+    BoughtLine,
+    CurrencyId,
+    Hold,
+    HoldId,
+    LevelFrom,
+    MemberId,
+    MemberKey,
+    ProgramId,
+    Reversal,
+    ReversalId,
+)
+from services.earning.reversals import Amount, Lines, Whole
+from shared.keys import RequestKey
+
+_PARTITION_CHARS = 4
+_KEY_CHARS = 32
+
+
+def _key(program_id: str, scope: str, request_id: str, digest: str) -> RequestKey:
+    return RequestKey(program_id=program_id, scope=scope, request_id=request_id, digest=digest)
+
+
+def hold_id(member_key: str, unique: str) -> HoldId:
+    """A new hold's identifier: it begins as its member's key does, with the partition."""
+    return HoldId(member_key[:_PARTITION_CHARS] + unique)
+
+
+def _routing_of_hold(hold_id: str) -> str:
+    """A key in the partition of the hold's member."""
+    return hold_id[:_PARTITION_CHARS].ljust(_KEY_CHARS, "0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberName:
+    """A member as a request names it: by an identifier or, within the cluster, by its key."""
+
+    member_id: MemberId
+    member_key: MemberKey
+
+    @property
+    def text(self) -> str:
+        """Whichever of the two was given."""
+        return self.member_key or self.member_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrollMember:
+    """Enrol a member under an identifier that nobody has."""
+
+    program_id: ProgramId
+    request_id: str
+    member_id: MemberId
+    digest: str
+
+    @property
+    def request_key(self) -> RequestKey:
+        """Key of the request."""
+        return _key(self.program_id, "enroll_member", self.request_id, self.digest)
+
+    @property
+    def routing(self) -> str:
+        """Identifier of the member."""
+        return self.member_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordActivity:
+    """Record what a member did.
+
+    `content` is the serialized activity without its member_id; `view` and `line_views` are what
+    conditions read of it; `amount` is None without a payment, `currency_code` is then empty.
+    """
+
+    program_id: ProgramId
+    activity_id: ActivityId
+    member_id: MemberId
+    type: str
+    occurred_time: datetime
+    source: str
+    external_reference: str
+    amount: int | None
+    currency_code: str
+    lines: tuple[BoughtLine, ...]
+    content: bytes
+    digest: str
+    view: object = field(compare=False, repr=False)
+    line_views: Sequence[object] = field(compare=False, repr=False)
+
+    @property
+    def request_key(self) -> RequestKey:
+        """Key of the activity."""
+        return _key(self.program_id, "record_activity", self.activity_id, self.digest)
+
+    @property
+    def routing(self) -> str:
+        """Identifier of the member."""
+        return self.member_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReverseActivity:
+    """Take back what an activity gave, in whole or in part."""
+
+    program_id: ProgramId
+    reversal_id: ReversalId
+    activity_id: ActivityId
+    occurred_time: datetime
+    scope: Whole | Lines | Amount
+    reason: str
+    digest: str
+
+    @property
+    def request_key(self) -> RequestKey:
+        """Key of the reversal."""
+        return _key(self.program_id, "reverse_activity", self.reversal_id, self.digest)
+
+    @property
+    def routing(self) -> str:
+        """Activity: its member is known only to the database."""
+        return self.activity_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditPoints:
+    """Issue points on behalf of another service; `occurred_time` is None for now."""
+
+    program_id: ProgramId
+    request_id: str
+    member: MemberName
+    currency_id: CurrencyId
+    points: int
+    occurred_time: datetime | None
+    reason: str
+    digest: str
+
+    @property
+    def request_key(self) -> RequestKey:
+        """Key of the request."""
+        return _key(self.program_id, "credit_points", self.request_id, self.digest)
+
+    @property
+    def routing(self) -> str:
+        """Name of the member."""
+        return self.member.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldPoints:
+    """Set points aside for a while; `unique` makes the new hold's identifier."""
+
+    program_id: ProgramId
+    request_id: str
+    member: MemberName
+    currency_id: CurrencyId
+    points: int
+    duration: timedelta
+    reference: str
+    unique: str = field(compare=False)
+    digest: str
+
+    @property
+    def request_key(self) -> RequestKey:
+        """Key of the request."""
+        return _key(self.program_id, "hold_points", self.request_id, self.digest)
+
+    @property
+    def routing(self) -> str:
+        """Name of the member."""
+        return self.member.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureHold:
+    """Spend held points; 0 means all of them."""
+
+    program_id: ProgramId
+    request_id: str
+    hold_id: HoldId
+    points: int
+    digest: str
+
+    @property
+    def request_key(self) -> RequestKey:
+        """Key of the request."""
+        return _key(self.program_id, "capture_hold", self.request_id, self.digest)
+
+    @property
+    def routing(self) -> str:
+        """Partition of the hold's member."""
+        return _routing_of_hold(self.hold_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoidHold:
+    """Give held points back."""
+
+    program_id: ProgramId
+    request_id: str
+    hold_id: HoldId
+    digest: str
+
+    @property
+    def request_key(self) -> RequestKey:
+        """Key of the request."""
+        return _key(self.program_id, "void_hold", self.request_id, self.digest)
+
+    @property
+    def routing(self) -> str:
+        """Partition of the hold's member."""
+        return _routing_of_hold(self.hold_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundCapture:
+    """Give captured points back; 0 means all that is left."""
+
+    program_id: ProgramId
+    request_id: str
+    hold_id: HoldId
+    points: int
+    digest: str
+
+    @property
+    def request_key(self) -> RequestKey:
+        """Key of the request."""
+        return _key(self.program_id, "refund_capture", self.request_id, self.digest)
+
+    @property
+    def routing(self) -> str:
+        """Partition of the hold's member."""
+        return _routing_of_hold(self.hold_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpireHold:
+    """Give the points of a hold back whose time is over; nothing happens when it is closed."""
+
+    program_id: ProgramId
+    hold_id: HoldId
+    request_key: None = None
+
+    @property
+    def routing(self) -> str:
+        """Partition of the hold's member."""
+        return _routing_of_hold(self.hold_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepLevel:
+    """Keep a level that tiers decided; of two from the same instant the later decision stands."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    ladder_id: str
+    level: LevelFrom
+    level_rank: int
+    request_key: None = None
+
+    @property
+    def routing(self) -> str:
+        """Key of the member."""
+        return self.member_key
+
+
+Command: TypeAlias = (
+    EnrollMember
+    | RecordActivity
+    | ReverseActivity
+    | CreditPoints
+    | HoldPoints
+    | CaptureHold
+    | VoidHold
+    | RefundCapture
+    | ExpireHold
+    | KeepLevel
+)
+MemberCommand: TypeAlias = CreditPoints | HoldPoints
+HoldCommand: TypeAlias = CaptureHold | VoidHold | RefundCapture | ExpireHold
+
+
+# Answers that are not values of the domain already -----------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """The record of an activity as it was made; the request has the rest of it."""
+
+    create_time: datetime
+    currency_id: CurrencyId
+    points: int
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """Nothing to tell."""
+
+
+# Events ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberEnrolled:
+    """A member joined the program."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    member_id: MemberId
+    enroll_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityRecorded:
+    """An activity was recorded and its points were booked."""
+
+    record: ActivityRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityReversed:
+    """An activity was reversed in whole or in part."""
+
+    reversal: Reversal
+    activity_type: str
+    activity_occurred_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointsCredited:
+    """Points were credited by another service."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    currency_id: CurrencyId
+    points: int
+    reason: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldChanged:
+    """A hold was placed, captured, voided, refunded, or it expired."""
+
+    hold: Hold

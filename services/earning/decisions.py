@@ -1,0 +1,294 @@
+"""What each command does: pure decisions over what was loaded for it.
+
+Refusals come in the order in which a caller should mend them: existence, state, balance.
+A decision gives back everything that changes (`Changes`) and changes nothing itself, so a preview
+is the same call with its result thrown away.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeAlias
+
+from services.earning import ledger, reversals, rules
+from services.earning.commands import (
+    ActivityRecorded,
+    ActivityReversed,
+    CreditPoints,
+    Done,
+    EnrollMember,
+    KeepLevel,
+    MemberEnrolled,
+    PointsCredited,
+    RecordActivity,
+    Recorded,
+    ReverseActivity,
+)
+from services.earning.domain import (
+    ActivityRecord,
+    CurrencyId,
+    Entry,
+    EntryType,
+    Hold,
+    LevelFrom,
+    LevelId,
+    LineRecord,
+    Lot,
+    Member,
+    Reversal,
+    Wallet,
+)
+from services.earning.ledger import Cause, Movement
+from services.earning.refusals import (
+    CurrencyNotAccepted,
+    CurrencyNotFound,
+    ExternalReferenceReused,
+    OccurredTimeNotAccepted,
+)
+from shared.decision import Decision, Event
+
+Lots: TypeAlias = Mapping[int, Lot]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """Everything that one decision changes; what it leaves alone is None."""
+
+    member: Member | None = None
+    movement: Movement | None = None
+    activity: ActivityRecord | None = None
+    reversed_activity: ActivityRecord | None = None
+    reversal: Reversal | None = None
+    hold: Hold | None = None
+    level: KeepLevel | None = None
+
+
+def level_at(timeline: Sequence[LevelFrom], instant: datetime) -> LevelId:
+    """Level that counts at an instant: the latest that is effective by then, empty when none is."""
+    effective = [level for level in timeline if level.effective_time <= instant]
+    if not effective:
+        return LevelId("")
+    return max(effective, key=lambda level: level.effective_time).level_id
+
+
+def currency_of(program: rules.Program, asked: CurrencyId) -> CurrencyId:
+    """Currency that a request means; the program's when it names none. Refuses CurrencyNotFound."""
+    if asked and asked != program.currency_id:
+        raise CurrencyNotFound(currency_id=asked)
+    return program.currency_id
+
+
+# Members -----------------------------------------------------------------------------------------
+
+
+def enroll(command: EnrollMember, member: Member) -> Decision[Changes, Member]:
+    """Enrol `member`, under the identifier that the command names and nobody has."""
+    del command
+    return Decision(state=Changes(member=member), answer=member, events=(_enrolled(member),))
+
+
+def _enrolled(member: Member) -> MemberEnrolled:
+    return MemberEnrolled(
+        program_id=member.program_id,
+        member_key=member.member_key,
+        member_id=member.member_id,
+        enroll_time=member.enroll_time,
+    )
+
+
+# Activities --------------------------------------------------------------------------------------
+
+
+def record(
+    command: RecordActivity,
+    program: rules.Program,
+    member: Member | None,
+    wallet: Wallet,
+    level_id: LevelId,
+    *,
+    receipt_used: bool,
+    now: datetime,
+) -> Decision[Changes, Recorded]:
+    """Decide an activity; `member` is who would be enrolled by it, None for one who is a member.
+
+    Refuses CurrencyNotAccepted, OccurredTimeNotAccepted, ExternalReferenceReused, PointsOutOfRange.
+    """
+    _check_accepted(command, program, now)
+    if receipt_used:
+        raise ExternalReferenceReused(
+            source=command.source, external_reference=command.external_reference
+        )
+    deed = rules.Deed(
+        type=command.type,
+        amount=command.amount,
+        lines=command.lines,
+        view=command.view,
+        line_views=command.line_views,
+    )
+    earning = rules.decide(program.rules, deed, level_id)
+    explanation = rules.written(earning.explanation)
+    movement = None
+    if earning.points:
+        cause = Cause(
+            now=now,
+            occurred_time=command.occurred_time,
+            activity_id=command.activity_id,
+            explanation=explanation,
+        )
+        movement = ledger.credit(wallet, earning.points, EntryType.EARN, cause)
+    made = _record(command, program, wallet, level_id, earning, explanation, movement, now)
+    events: tuple[Event, ...] = (ActivityRecorded(record=made),)
+    if member is not None:
+        events = (_enrolled(member), *events)
+    return Decision(
+        state=Changes(member=member, movement=movement, activity=made),
+        answer=Recorded(
+            create_time=now,
+            currency_id=program.currency_id,
+            points=earning.points,
+            explanation=explanation,
+        ),
+        events=events,
+    )
+
+
+def _check_accepted(command: RecordActivity, program: rules.Program, now: datetime) -> None:
+    if command.currency_code and command.currency_code != program.money_currency_code:
+        raise CurrencyNotAccepted(
+            currency_code=command.currency_code, accepted_currency_code=program.money_currency_code
+        )
+    earliest, latest = now - program.accepted_past, now + program.accepted_future
+    if not earliest <= command.occurred_time <= latest:
+        raise OccurredTimeNotAccepted(
+            occurred_time=command.occurred_time, earliest_time=earliest, latest_time=latest
+        )
+
+
+def _record(
+    command: RecordActivity,
+    program: rules.Program,
+    wallet: Wallet,
+    level_id: LevelId,
+    earning: rules.Earning,
+    explanation: str,
+    movement: Movement | None,
+    now: datetime,
+) -> ActivityRecord:
+    amount = command.amount
+    if amount is None:
+        amount = sum([line.amount for line in command.lines])
+    shares = earning.explanation.line_points
+    return ActivityRecord(
+        program_id=command.program_id,
+        activity_id=command.activity_id,
+        member_key=wallet.member_key,
+        type=command.type,
+        occurred_time=command.occurred_time,
+        source=command.source,
+        external_reference=command.external_reference,
+        content=command.content,
+        currency_id=program.currency_id,
+        points=earning.points,
+        level_id=level_id,
+        program_version=program.rules.version,
+        explanation=explanation,
+        amount=amount,
+        entry_sequence=movement.entry.sequence if movement else 0,
+        create_time=now,
+        lines=tuple(
+            [
+                LineRecord(
+                    line_number=number,
+                    quantity=line.quantity,
+                    amount=line.amount,
+                    points=points,
+                )
+                for number, (line, points) in enumerate(
+                    zip(command.lines, shares, strict=True), start=1
+                )
+            ]
+        ),
+    )
+
+
+def reverse(
+    command: ReverseActivity,
+    program: rules.Program,
+    activity: ActivityRecord,
+    wallet: Wallet,
+    lots: Lots,
+    now: datetime,
+) -> Decision[Changes, Reversal]:
+    """Take back what the record says; refuses what `reversals.give_back` refuses."""
+    given = reversals.give_back(activity, command.scope)
+    cause = Cause(
+        now=now,
+        occurred_time=command.occurred_time,
+        activity_id=activity.activity_id,
+        reference=command.reversal_id,
+        reason=command.reason,
+    )
+    movement = None
+    if given.points:
+        movement = ledger.take_back(
+            wallet, lots, activity.entry_sequence, given.points, program.reversal_policy, cause
+        )
+    taken = movement.entry.program_delta if movement else 0
+    reversal = Reversal(
+        program_id=command.program_id,
+        reversal_id=command.reversal_id,
+        activity_id=activity.activity_id,
+        member_key=activity.member_key,
+        occurred_time=command.occurred_time,
+        create_time=now,
+        reason=command.reason,
+        points=taken,
+        owed=-movement.entry.debt_delta if movement else 0,
+        amount=given.amount,
+        lines=given.lines,
+    )
+    return Decision(
+        state=Changes(
+            movement=movement,
+            reversed_activity=replace(
+                given.record, points_reversed=given.record.points_reversed + taken
+            ),
+            reversal=reversal,
+        ),
+        answer=reversal,
+        events=(
+            ActivityReversed(
+                reversal=reversal,
+                activity_type=activity.type,
+                activity_occurred_time=activity.occurred_time,
+            ),
+        ),
+    )
+
+
+# Credits and levels ------------------------------------------------------------------------------
+
+
+def credit(command: CreditPoints, wallet: Wallet, now: datetime) -> Decision[Changes, Entry]:
+    """Issue points for another service. Refuses PointsOutOfRange."""
+    cause = Cause(
+        now=now,
+        occurred_time=command.occurred_time or now,
+        reference=command.request_id,
+        reason=command.reason,
+    )
+    movement = ledger.credit(wallet, command.points, EntryType.CREDIT, cause)
+    event = PointsCredited(
+        program_id=wallet.program_id,
+        member_key=wallet.member_key,
+        currency_id=wallet.currency_id,
+        points=command.points,
+        reason=command.reason,
+        request_id=command.request_id,
+    )
+    return Decision(state=Changes(movement=movement), answer=movement.entry, events=(event,))
+
+
+def keep_level(command: KeepLevel) -> Decision[Changes, Done]:
+    """Keep a level of the timeline; entries that named another one stay as they are."""
+    return Decision(state=Changes(level=command), answer=Done())

@@ -1,0 +1,277 @@
+"""Values of earning: members, activities, wallets, lots, entries, holds, reversals.
+
+Points and money are integers; instants are aware UTC datetimes.
+What is refused is listed in `refusals.py`. What a rule gives is decided in `rules.py`, how points
+move in `ledger.py`, what a return gives back in `reversals.py`, and what a command does with all of
+them in `decisions.py`.
+Nothing here knows a database, a wire format or a clock.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+ProgramId = NewType("ProgramId", str)
+MemberId = NewType("MemberId", str)
+MemberKey = NewType("MemberKey", str)
+CurrencyId = NewType("CurrencyId", str)
+ActivityId = NewType("ActivityId", str)
+ReversalId = NewType("ReversalId", str)
+HoldId = NewType("HoldId", str)
+RuleId = NewType("RuleId", str)
+LevelId = NewType("LevelId", str)
+
+POINTS_MAX = 10**15
+"""The most points that one activity or credit may give."""
+EARNED_MAX = 9 * 10**15
+"""The most points a wallet may ever earn: every sum over it stays below 2^53."""
+NO_ACTIVITY = ActivityId("")
+"""Stands where an entry or lot has no activity behind it."""
+RATIO_MAX = 2**63 - 1
+"""The largest numerator or denominator of a combined multiplier: both travel as int64."""
+
+
+# Values ------------------------------------------------------------------------------------------
+
+
+class EntryType(StrEnum):
+    """What a ledger entry books; the text is what the database holds and the hash covers."""
+
+    EARN = "earn"
+    CREDIT = "credit"
+    REVERSE = "reverse"
+    HOLD = "hold"
+    CAPTURE = "capture"
+    VOID = "void"
+    REFUND = "refund"
+    EXPIRE = "expire"
+
+
+class Account(StrEnum):
+    """The program's side of an entry; NONE when points only move within the wallet."""
+
+    NONE = ""
+    ISSUANCE = "issuance"
+    REDEMPTION = "redemption"
+    EXPIRY = "expiry"
+    REVERSAL = "reversal"
+    ADJUSTMENT = "adjustment"
+
+
+class HoldState(StrEnum):
+    """The state of a hold; all but OPEN are final."""
+
+    OPEN = "open"
+    CAPTURED = "captured"
+    VOIDED = "voided"
+    EXPIRED = "expired"
+
+
+class ReversalWay(StrEnum):
+    """How an activity has been reversed so far; one activity is reversed one way."""
+
+    NONE = ""
+    LINES = "lines"
+    AMOUNT = "amount"
+
+
+class ReversalPolicy(StrEnum):
+    """What a reversal may take when the points are no longer there."""
+
+    ONLY_THIS_ACTIVITY = "only_this_activity"
+    WITHIN_BALANCE = "within_balance"
+    ALLOW_DEBT = "allow_debt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A member under its internal key, with the identifier that it was enrolled by."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    member_id: MemberId
+    enroll_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wallet:
+    """A member's points of one currency, as the entries up to `sequence` make them.
+
+    `debt` is what is owed, as a positive number; `available` is never below zero.
+    `earned`, `spent` (less refunds), `expired` and `reversed` are lifetime sums.
+    """
+
+    program_id: ProgramId
+    member_key: MemberKey
+    currency_id: CurrencyId
+    available: int = 0
+    pending: int = 0
+    held: int = 0
+    debt: int = 0
+    earned: int = 0
+    spent: int = 0
+    expired: int = 0
+    reversed: int = 0
+    sequence: int = 0
+    chain_hash: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lot:
+    """Points that came by one entry and end together; named by that entry's sequence."""
+
+    lot_sequence: int
+    amount: int
+    remaining: int
+    available_time: datetime
+    expire_time: datetime | None
+    activity_id: ActivityId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LotUse:
+    """What an entry did to a lot's remainder: negative when it took, positive when it gave back."""
+
+    lot_sequence: int
+    points: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of the ledger: the change of each account; the changes sum to zero.
+
+    `available_after` is the balance that the entry left; `explanation` is the text that
+    `rules.written` made, empty for entries that no rule decided.
+    """
+
+    program_id: ProgramId
+    member_key: MemberKey
+    currency_id: CurrencyId
+    sequence: int
+    type: EntryType
+    available_delta: int
+    pending_delta: int
+    held_delta: int
+    debt_delta: int
+    program_account: Account
+    program_delta: int
+    available_after: int
+    activity_id: ActivityId
+    reference: str
+    reason: str
+    occurred_time: datetime
+    create_time: datetime
+    explanation: str
+    lot_uses: tuple[LotUse, ...]
+    chain_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Points set aside; `entry_sequence` is the entry that took them, with the lots they are of."""
+
+    program_id: ProgramId
+    hold_id: HoldId
+    member_key: MemberKey
+    currency_id: CurrencyId
+    points: int
+    captured: int
+    refunded: int
+    state: HoldState
+    expire_time: datetime
+    reference: str
+    entry_sequence: int
+    lots: tuple[LotUse, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoughtLine:
+    """A line as far as points depend on it: its units, and its whole amount in minor units."""
+
+    quantity: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineRecord:
+    """A line, the points it earned, and what has been returned of it so far, in total.
+
+    `item` is the serialized line as it was bought; it is read with the line when that is returned.
+    """
+
+    line_number: int
+    quantity: int
+    amount: int
+    points: int
+    quantity_returned: int = 0
+    amount_returned: int = 0
+    points_returned: int = 0
+    item: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityRecord:
+    """An activity as it was decided; `content` is the serialized message without its member_id.
+
+    `amount` is what was paid, or what the lines come to when no payment was told.
+    `points_reversed` is what reversals took, from points or as debt.
+    `entry_sequence` is the entry, and lot, of its points; 0 when it earned none.
+    """
+
+    program_id: ProgramId
+    activity_id: ActivityId
+    member_key: MemberKey
+    type: str
+    occurred_time: datetime
+    source: str
+    external_reference: str
+    content: bytes
+    currency_id: CurrencyId
+    points: int
+    level_id: LevelId
+    program_version: int
+    explanation: str
+    amount: int
+    entry_sequence: int
+    create_time: datetime
+    lines: tuple[LineRecord, ...]
+    amount_reversed: int = 0
+    points_reversed: int = 0
+    reversal_way: ReversalWay = ReversalWay.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReversedLine:
+    """What one line gave back by one reversal; `item` is the serialized line as it was bought."""
+
+    line_number: int
+    quantity: int
+    amount: int
+    points: int
+    item: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reversal:
+    """A return as it was decided; of `points`, `owed` could not be taken and became a debt."""
+
+    program_id: ProgramId
+    reversal_id: ReversalId
+    activity_id: ActivityId
+    member_key: MemberKey
+    occurred_time: datetime
+    create_time: datetime
+    reason: str
+    points: int
+    owed: int
+    amount: int
+    lines: tuple[ReversedLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelFrom:
+    """The level that counts from an instant on, until the next one."""
+
+    effective_time: datetime
+    level_id: LevelId

@@ -1,0 +1,333 @@
+"""Rows of the tables as values of the domain, and back; no statement is here."""
+
+from collections.abc import Iterable
+
+from services.earning.domain import (
+    Account,
+    ActivityRecord,
+    Entry,
+    EntryType,
+    Hold,
+    HoldState,
+    LevelFrom,
+    LineRecord,
+    Lot,
+    LotUse,
+    Reversal,
+    ReversalWay,
+    Wallet,
+)
+from shared import record
+from shared.database import Row
+
+
+def wallet_row(wallet: Wallet) -> dict[str, object]:
+    """Columns of `wallets`."""
+    return {
+        "program_id": wallet.program_id,
+        "member_key": wallet.member_key,
+        "currency_id": wallet.currency_id,
+        "available": wallet.available,
+        "pending": wallet.pending,
+        "held": wallet.held,
+        "debt": wallet.debt,
+        "earned": wallet.earned,
+        "spent": wallet.spent,
+        "expired": wallet.expired,
+        "reversed": wallet.reversed,
+        "sequence": wallet.sequence,
+        "chain_hash": wallet.chain_hash,
+    }
+
+
+def wallet_of(row: Row) -> Wallet:
+    """The wallet of a row of `wallets`."""
+    return Wallet(
+        program_id=row.program_id,
+        member_key=row.member_key,
+        currency_id=row.currency_id,
+        available=row.available,
+        pending=row.pending,
+        held=row.held,
+        debt=row.debt,
+        earned=row.earned,
+        spent=row.spent,
+        expired=row.expired,
+        reversed=row.reversed,
+        sequence=row.sequence,
+        chain_hash=bytes(row.chain_hash),
+    )
+
+
+def entry_row(entry: Entry) -> dict[str, object]:
+    """Columns of `entries`; its lot uses are rows of their own."""
+    return {
+        "program_id": entry.program_id,
+        "member_key": entry.member_key,
+        "currency_id": entry.currency_id,
+        "sequence": entry.sequence,
+        "type": entry.type.value,
+        "available_delta": entry.available_delta,
+        "pending_delta": entry.pending_delta,
+        "held_delta": entry.held_delta,
+        "debt_delta": entry.debt_delta,
+        "program_account": entry.program_account.value,
+        "program_delta": entry.program_delta,
+        "available_after": entry.available_after,
+        "activity_id": entry.activity_id,
+        "reference": entry.reference,
+        "reason": entry.reason,
+        "occurred_time": entry.occurred_time,
+        "create_time": entry.create_time,
+        "explanation": entry.explanation,
+        "chain_hash": entry.chain_hash,
+    }
+
+
+def entry_of(row: Row, lot_uses: tuple[LotUse, ...]) -> Entry:
+    """The entry of a row of `entries` and its uses, in the order of the lots.
+
+    Raises ValueError for a type or an account that does not exist.
+    """
+    return Entry(
+        program_id=row.program_id,
+        member_key=row.member_key,
+        currency_id=row.currency_id,
+        sequence=row.sequence,
+        type=EntryType(row.type),
+        available_delta=row.available_delta,
+        pending_delta=row.pending_delta,
+        held_delta=row.held_delta,
+        debt_delta=row.debt_delta,
+        program_account=Account(row.program_account),
+        program_delta=row.program_delta,
+        available_after=row.available_after,
+        activity_id=row.activity_id,
+        reference=row.reference,
+        reason=row.reason,
+        occurred_time=row.occurred_time,
+        create_time=row.create_time,
+        explanation=row.explanation,
+        lot_uses=lot_uses,
+        chain_hash=bytes(row.chain_hash),
+    )
+
+
+def use_rows(entry: Entry) -> list[dict[str, object]]:
+    """Columns of `lot_uses`, one row for each lot that the entry used."""
+    return [
+        {
+            "program_id": entry.program_id,
+            "member_key": entry.member_key,
+            "currency_id": entry.currency_id,
+            "sequence": entry.sequence,
+            "lot_sequence": use.lot_sequence,
+            "points": use.points,
+        }
+        for use in entry.lot_uses
+    ]
+
+
+def use_of(row: Row) -> LotUse:
+    """The use of a row of `lot_uses`."""
+    return LotUse(lot_sequence=row.lot_sequence, points=row.points)
+
+
+def lot_row(wallet: tuple[str, str, str], lot: Lot) -> dict[str, object]:
+    """Columns of `lots`; `wallet` is its program, member and currency."""
+    return {
+        **lot_change_row(wallet, lot),
+        "amount": lot.amount,
+        "available_time": lot.available_time,
+        "expire_time": lot.expire_time,
+        "activity_id": lot.activity_id,
+    }
+
+
+def lot_change_row(wallet: tuple[str, str, str], lot: Lot) -> dict[str, object]:
+    """Columns of `lots` that change, and the key."""
+    return {
+        "program_id": wallet[0],
+        "member_key": wallet[1],
+        "currency_id": wallet[2],
+        "lot_sequence": lot.lot_sequence,
+        "remaining": lot.remaining,
+        "is_open": 1 if lot.remaining else 0,
+    }
+
+
+def lot_of(row: Row) -> Lot:
+    """The lot of a row of `lots`."""
+    return Lot(
+        lot_sequence=row.lot_sequence,
+        amount=row.amount,
+        remaining=row.remaining,
+        available_time=row.available_time,
+        expire_time=row.expire_time,
+        activity_id=row.activity_id,
+    )
+
+
+def hold_row(hold: Hold) -> dict[str, object]:
+    """Columns of `holds`; what it took is told by the uses of its entry."""
+    return {
+        **hold_change_row(hold),
+        "member_key": hold.member_key,
+        "currency_id": hold.currency_id,
+        "points": hold.points,
+        "expire_time": hold.expire_time,
+        "reference": hold.reference,
+        "entry_sequence": hold.entry_sequence,
+    }
+
+
+def hold_change_row(hold: Hold) -> dict[str, object]:
+    """Columns of `holds` that change, and the key."""
+    return {
+        "program_id": hold.program_id,
+        "hold_id": hold.hold_id,
+        "captured": hold.captured,
+        "refunded": hold.refunded,
+        "state": hold.state.value,
+    }
+
+
+def hold_of(row: Row, lots: tuple[LotUse, ...]) -> Hold:
+    """The hold of a row of `holds`, with what its entry took from the lots."""
+    return Hold(
+        program_id=row.program_id,
+        hold_id=row.hold_id,
+        member_key=row.member_key,
+        currency_id=row.currency_id,
+        points=row.points,
+        captured=row.captured,
+        refunded=row.refunded,
+        state=HoldState(row.state),
+        expire_time=row.expire_time,
+        reference=row.reference,
+        entry_sequence=row.entry_sequence,
+        lots=lots,
+    )
+
+
+def activity_row(made: ActivityRecord) -> dict[str, object]:
+    """Columns of `activities`; its lines are rows of their own."""
+    return {
+        **activity_change_row(made),
+        "member_key": made.member_key,
+        "type": made.type,
+        "occurred_time": made.occurred_time,
+        "source": made.source,
+        "external_reference": made.external_reference,
+        "content": made.content,
+        "currency_id": made.currency_id,
+        "points": made.points,
+        "level_id": made.level_id,
+        "program_version": made.program_version,
+        "explanation": made.explanation,
+        "amount": made.amount,
+        "entry_sequence": made.entry_sequence,
+        "create_time": made.create_time,
+    }
+
+
+def activity_change_row(made: ActivityRecord) -> dict[str, object]:
+    """Columns of `activities` that reversals change, and the key."""
+    return {
+        "program_id": made.program_id,
+        "activity_id": made.activity_id,
+        "amount_reversed": made.amount_reversed,
+        "points_reversed": made.points_reversed,
+        "reversal_way": made.reversal_way.value,
+    }
+
+
+def activity_of(row: Row, lines: tuple[LineRecord, ...]) -> ActivityRecord:
+    """The record of a row of `activities` and its lines, in their order."""
+    return ActivityRecord(
+        program_id=row.program_id,
+        activity_id=row.activity_id,
+        member_key=row.member_key,
+        type=row.type,
+        occurred_time=row.occurred_time,
+        source=row.source,
+        external_reference=row.external_reference,
+        content=bytes(row.content),
+        currency_id=row.currency_id,
+        points=row.points,
+        level_id=row.level_id,
+        program_version=row.program_version,
+        explanation=row.explanation,
+        amount=row.amount,
+        entry_sequence=row.entry_sequence,
+        create_time=row.create_time,
+        lines=lines,
+        amount_reversed=row.amount_reversed,
+        points_reversed=row.points_reversed,
+        reversal_way=ReversalWay(row.reversal_way),
+    )
+
+
+def line_rows(made: ActivityRecord) -> list[dict[str, object]]:
+    """Columns of `activity_lines`, one row for each line."""
+    return [
+        {
+            **line_change_row(made, line),
+            "quantity": line.quantity,
+            "amount": line.amount,
+            "points": line.points,
+        }
+        for line in made.lines
+    ]
+
+
+def line_change_row(made: ActivityRecord, line: LineRecord) -> dict[str, object]:
+    """Columns of `activity_lines` that returns change, and the key."""
+    return {
+        "program_id": made.program_id,
+        "activity_id": made.activity_id,
+        "line_number": line.line_number,
+        "quantity_returned": line.quantity_returned,
+        "amount_returned": line.amount_returned,
+        "points_returned": line.points_returned,
+    }
+
+
+def lines_of(rows: Iterable[Row], items: tuple[bytes, ...] = ()) -> tuple[LineRecord, ...]:
+    """Lines of the rows of one activity; `items` are its serialized lines, when they are needed."""
+    return tuple(
+        LineRecord(
+            line_number=row.line_number,
+            quantity=row.quantity,
+            amount=row.amount,
+            points=row.points,
+            quantity_returned=row.quantity_returned,
+            amount_returned=row.amount_returned,
+            points_returned=row.points_returned,
+            item=items[row.line_number - 1] if items else b"",
+        )
+        for row in sorted(rows, key=lambda row: int(row.line_number))
+    )
+
+
+def reversal_row(reversal: Reversal) -> dict[str, object]:
+    """Columns of `reversals`."""
+    lines = [(line.line_number, line.quantity, line.amount, line.points) for line in reversal.lines]
+    return {
+        "program_id": reversal.program_id,
+        "reversal_id": reversal.reversal_id,
+        "activity_id": reversal.activity_id,
+        "member_key": reversal.member_key,
+        "occurred_time": reversal.occurred_time,
+        "create_time": reversal.create_time,
+        "reason": reversal.reason,
+        "points": reversal.points,
+        "owed": reversal.owed,
+        "amount": reversal.amount,
+        "lines": record.dumps(lines),
+    }
+
+
+def level_of(row: Row) -> LevelFrom:
+    """The level of a row of `tier_timeline`."""
+    return LevelFrom(effective_time=row.effective_time, level_id=row.level_id)

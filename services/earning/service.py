@@ -1,0 +1,51 @@
+"""Composition: everything of earning wired, top to bottom."""
+
+from guerdon.earning.v1.earning_service_pb2_grpc import add_EarningServiceServicer_to_server
+from services.earning import documents, servicer, tables
+from services.earning.documents import SOURCE, Documents
+from services.earning.followers import commands_of
+from services.earning.jobs import ExpireHolds
+from services.earning.operations import EarningWork
+from services.earning.queries import Queries
+from services.earning.servicer import EarningServicer
+from services.earning.settings import Settings
+from services.earning.verification import Verification
+from shared import assembly
+from shared.assembly import Parts
+from shared.clock import Clock
+from shared.ids import Ids
+from shared.rpc.server import Running
+
+
+async def start(
+    settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None
+) -> Running:
+    """Open the database, follow tiers, serve; gives where it listens and how to stop it.
+
+    Tiers need not be there yet: the follower waits for it.
+    """
+    base = await assembly.open_base(
+        settings,
+        service="earning",
+        metadata=tables.metadata,
+        tables=tables.kernel,
+        peers=(SOURCE,),
+        clock=clock,
+        ids=ids,
+    )
+    programs = documents.programs(settings.partitions)
+    work = EarningWork(programs, base.ids)
+    writing = assembly.write_path(base, work, {SOURCE: commands_of})
+    earning = EarningServicer(
+        writing.group_commit,
+        Queries(base.database, programs, work, base.clock),
+        Documents(base.database, programs, base.clock),
+        Verification(base.database, programs),
+        base.ids,
+    )
+    expire = ExpireHolds(base.database, writing.group_commit, base.clock)
+    parts = Parts(
+        servicers=[(add_EarningServiceServicer_to_server, earning, servicer.NAME)],
+        jobs=(expire.job(),),
+    )
+    return await assembly.start(base, writing, parts)

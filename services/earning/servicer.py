@@ -1,0 +1,316 @@
+"""Protobuf in, protobuf out; decides nothing."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TypeVar, cast
+
+from google.protobuf.message import Message
+
+from guerdon.earning.v1 import activity_pb2, ledger_pb2
+from guerdon.earning.v1 import earning_service_pb2 as pb
+from guerdon.earning.v1 import earning_service_pb2_grpc as pb_grpc
+from services.earning import answers, wire
+from services.earning.commands import Command, RecordActivity, Recorded, ReverseActivity
+from services.earning.documents import Documents
+from services.earning.domain import (
+    CurrencyId,
+    Entry,
+    Hold,
+    Member,
+    MemberId,
+    ProgramId,
+    Reversal,
+)
+from services.earning.queries import Queries
+from services.earning.verification import Verification
+from shared import errors
+from shared.group_commit import GroupCommit
+from shared.ids import Ids
+from shared.rpc import validation
+from shared.rpc.interceptors import Context
+from shared.rpc.status import status_of
+from shared.work import Outcome, Result
+
+NAME = "guerdon.earning.v1.EarningService"
+
+_M = TypeVar("_M", bound=Message)
+
+
+class EarningServicer(pb_grpc.EarningServiceServicer):
+    """Serves earning. `ids` makes the identifiers of holds."""
+
+    def __init__(
+        self,
+        group_commit: GroupCommit,
+        queries: Queries,
+        documents: Documents,
+        verification: Verification,
+        ids: Ids,
+    ) -> None:
+        self._group_commit = group_commit
+        self._queries = queries
+        self._documents = documents
+        self._verification = verification
+        self._ids = ids
+
+    # Members and activities ----------------------------------------------------------------------
+
+    async def EnrollMember(
+        self, request: pb.EnrollMemberRequest, context: Context
+    ) -> pb.EnrollMemberResponse:
+        """Enrol a member."""
+        del context
+        outcome = await self._group_commit.submit(wire.enroll_from_proto(request))
+        member = answers.member_to_proto(cast("Member", outcome.answer))
+        return pb.EnrollMemberResponse(member=member, feed_token=outcome.token)
+
+    async def RecordActivity(
+        self, request: pb.RecordActivityRequest, context: Context
+    ) -> pb.RecordActivityResponse:
+        """Record an activity and book its points."""
+        del context
+        command = wire.record_from_proto(request.program_id, request.activity)
+        return _recorded(request.activity, await self._group_commit.submit(command))
+
+    async def BatchRecordActivities(
+        self, request: pb.BatchRecordActivitiesRequest, context: Context
+    ) -> pb.BatchRecordActivitiesResponse:
+        """Record many activities, each with an answer of its own."""
+        del context
+        results = await self._record_all(request.program_id, request.activities)
+        return pb.BatchRecordActivitiesResponse(results=results)
+
+    async def StreamActivities(
+        self, request_iterator: AsyncIterator[pb.StreamActivitiesRequest], context: Context
+    ) -> AsyncIterator[pb.StreamActivitiesResponse]:
+        """Record batch after batch, each answered when it is durable."""
+        del context
+        async for request in request_iterator:
+            results = await self._record_all(request.program_id, request.activities)
+            yield pb.StreamActivitiesResponse(results=results)
+
+    async def PreviewActivity(
+        self, request: pb.PreviewActivityRequest, context: Context
+    ) -> pb.PreviewActivityResponse:
+        """Decide an activity and write nothing."""
+        del context
+        command = wire.record_from_proto(request.program_id, request.activity)
+        recorded = await self._queries.preview(command)
+        return pb.PreviewActivityResponse(
+            record=answers.recorded_to_proto(request.activity, recorded)
+        )
+
+    async def ReverseActivity(
+        self, request: pb.ReverseActivityRequest, context: Context
+    ) -> pb.ReverseActivityResponse:
+        """Take back what an activity gave."""
+        del context
+        command = wire.reverse_from_proto(request.program_id, request.order)
+        return _reversed(await self._group_commit.submit(command))
+
+    async def BatchReverseActivities(
+        self, request: pb.BatchReverseActivitiesRequest, context: Context
+    ) -> pb.BatchReverseActivitiesResponse:
+        """Reverse many times, each with an answer of its own."""
+        del context
+
+        def command(order: pb.ReversalOrder) -> ReverseActivity:
+            return wire.reverse_from_proto(request.program_id, order)
+
+        results = await self._submit_all(request.orders, command)
+        return pb.BatchReverseActivitiesResponse(
+            results=[
+                pb.ReverseActivityResult(refused=status_of(result))
+                if isinstance(result, errors.Refusal)
+                else pb.ReverseActivityResult(reversed=_reversed(result))
+                for result in results
+            ]
+        )
+
+    # Points --------------------------------------------------------------------------------------
+
+    async def GetWallet(
+        self, request: pb.GetWalletRequest, context: Context
+    ) -> pb.GetWalletResponse:
+        """Give a member's points."""
+        del context
+        wallet = await self._queries.wallet(
+            ProgramId(request.program_id),
+            MemberId(request.member_id),
+            CurrencyId(request.currency_id),
+        )
+        return pb.GetWalletResponse(wallet=answers.wallet_to_proto(wallet, request.member_id))
+
+    async def ListEntries(
+        self, request: pb.ListEntriesRequest, context: Context
+    ) -> pb.ListEntriesResponse:
+        """List a member's ledger entries."""
+        del context
+        page = await self._queries.entries(
+            ProgramId(request.program_id),
+            MemberId(request.member_id),
+            CurrencyId(request.currency_id),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListEntriesResponse(
+            entries=[answers.entry_to_proto(entry) for entry in page.entries],
+            next_page_token=page.next_page_token,
+        )
+
+    async def ListActivities(
+        self, request: pb.ListActivitiesRequest, context: Context
+    ) -> pb.ListActivitiesResponse:
+        """List a member's activities."""
+        del context
+        page = await self._queries.activities(
+            ProgramId(request.program_id),
+            MemberId(request.member_id),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListActivitiesResponse(
+            records=[answers.activity_to_proto(each, request.member_id) for each in page.records],
+            next_page_token=page.next_page_token,
+        )
+
+    async def HoldPoints(
+        self, request: pb.HoldPointsRequest, context: Context
+    ) -> pb.HoldPointsResponse:
+        """Set points aside."""
+        del context
+        command = wire.hold_from_proto(request, self._ids.new())
+        outcome = await self._group_commit.submit(command)
+        hold = await self._hold(outcome, request.member_id)
+        return pb.HoldPointsResponse(hold=hold, feed_token=outcome.token)
+
+    async def CaptureHold(
+        self, request: pb.CaptureHoldRequest, context: Context
+    ) -> pb.CaptureHoldResponse:
+        """Spend held points."""
+        del context
+        outcome = await self._group_commit.submit(wire.capture_from_proto(request))
+        return pb.CaptureHoldResponse(hold=await self._hold(outcome), feed_token=outcome.token)
+
+    async def VoidHold(self, request: pb.VoidHoldRequest, context: Context) -> pb.VoidHoldResponse:
+        """Give held points back."""
+        del context
+        outcome = await self._group_commit.submit(wire.void_from_proto(request))
+        return pb.VoidHoldResponse(hold=await self._hold(outcome), feed_token=outcome.token)
+
+    async def RefundCapture(
+        self, request: pb.RefundCaptureRequest, context: Context
+    ) -> pb.RefundCaptureResponse:
+        """Give captured points back."""
+        del context
+        outcome = await self._group_commit.submit(wire.refund_from_proto(request))
+        return pb.RefundCaptureResponse(hold=await self._hold(outcome), feed_token=outcome.token)
+
+    async def CreditPoints(
+        self, request: pb.CreditPointsRequest, context: Context
+    ) -> pb.CreditPointsResponse:
+        """Credit points for another service."""
+        del context
+        outcome = await self._group_commit.submit(wire.credit_from_proto(request))
+        entry = answers.entry_to_proto(cast("Entry", outcome.answer))
+        return pb.CreditPointsResponse(entry=entry, feed_token=outcome.token)
+
+    # The program ---------------------------------------------------------------------------------
+
+    async def GetEarningProgram(
+        self, request: pb.GetEarningProgramRequest, context: Context
+    ) -> pb.GetEarningProgramResponse:
+        """Give a version of the program's rules."""
+        del context
+        version = await self._documents.get(request.program_id, request.version)
+        return pb.GetEarningProgramResponse(version=answers.version_to_proto(version))
+
+    async def ApplyEarningProgram(
+        self, request: pb.ApplyEarningProgramRequest, context: Context
+    ) -> pb.ApplyEarningProgramResponse:
+        """Put a document in force, or tell what would change."""
+        del context
+        options = request.options
+        applied = await self._documents.apply(
+            request.program,
+            author=options.author,
+            etag=options.etag,
+            validate_only=options.validate_only,
+            prune=options.prune,
+        )
+        return pb.ApplyEarningProgramResponse(applied=answers.applied_to_proto(applied))
+
+    async def GetLedgerSummary(
+        self, request: pb.GetLedgerSummaryRequest, context: Context
+    ) -> pb.GetLedgerSummaryResponse:
+        """Give the totals of a program."""
+        del context
+        summary = await self._queries.summary(
+            ProgramId(request.program_id), CurrencyId(request.currency_id)
+        )
+        return answers.summary_to_proto(summary)
+
+    async def VerifyLedger(
+        self, request: pb.VerifyLedgerRequest, context: Context
+    ) -> AsyncIterator[pb.VerifyLedgerResponse]:
+        """Recompute everything from the entries."""
+        del context
+        if request.program_id:
+            await self._queries.check_program(ProgramId(request.program_id))
+        async for progress in self._verification.run(request.program_id):
+            yield answers.progress_to_proto(progress)
+
+    # Helpers -------------------------------------------------------------------------------------
+
+    async def _hold(self, outcome: Outcome, member_id: str = "") -> ledger_pb2.Hold:
+        """The hold that was answered, under the member's name."""
+        hold = cast("Hold", outcome.answer)
+        name = member_id or await self._queries.name_of(hold.program_id, hold.member_key)
+        return answers.hold_to_proto(hold, name)
+
+    async def _record_all(
+        self, program_id: str, activities: Sequence[activity_pb2.Activity]
+    ) -> list[pb.RecordActivityResult]:
+        def command(activity: activity_pb2.Activity) -> RecordActivity:
+            return wire.record_from_proto(program_id, activity)
+
+        results = await self._submit_all(activities, command)
+        return [
+            pb.RecordActivityResult(refused=status_of(result))
+            if isinstance(result, errors.Refusal)
+            else pb.RecordActivityResult(recorded=_recorded(activity, result))
+            for activity, result in zip(activities, results, strict=True)
+        ]
+
+    async def _submit_all(
+        self, items: Sequence[_M], command_of: Callable[[_M], Command]
+    ) -> list[Result]:
+        """Submit what is well shaped; a misshapen item is refused alone."""
+        results: list[Result | None] = [None] * len(items)
+        commands: list[Command] = []
+        places: list[int] = []
+        for place, item in enumerate(items):
+            found = validation.violations(item)
+            if found:
+                results[place] = errors.FieldViolations(violations=found)
+                continue
+            try:
+                commands.append(command_of(item))
+                places.append(place)
+            except errors.Refusal as refusal:
+                results[place] = refusal
+        settled = await self._group_commit.submit_many(commands)
+        for place, result in zip(places, settled, strict=True):
+            results[place] = result
+        return [result for result in results if result is not None]
+
+
+def _recorded(activity: activity_pb2.Activity, outcome: Outcome) -> pb.RecordActivityResponse:
+    recorded = cast("Recorded", outcome.answer)
+    return pb.RecordActivityResponse(
+        record=answers.recorded_to_proto(activity, recorded), feed_token=outcome.token
+    )
+
+
+def _reversed(outcome: Outcome) -> pb.ReverseActivityResponse:
+    reversal = answers.reversal_to_proto(cast("Reversal", outcome.answer))
+    return pb.ReverseActivityResponse(reversal=reversal, feed_token=outcome.token)

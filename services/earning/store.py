@@ -1,0 +1,372 @@
+"""Loads what a batch is decided over, locked in one order, and saves what it changed.
+
+Locks are taken in the order of architecture's idea 1: identifiers and receipts (business keys),
+then wallets, each sorted by its key; everything else hangs on a wallet and is read after its lock.
+Every statement takes all rows of the batch at once.
+Reads are in `store_reads.py` and `store_audit.py`.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
+
+from services.earning import rows, tables
+from services.earning.commands import RecordActivity
+from services.earning.domain import (
+    ActivityId,
+    CurrencyId,
+    Hold,
+    Lot,
+    LotUse,
+    Member,
+    MemberKey,
+    Wallet,
+)
+from services.earning.world import (
+    ActivityKey,
+    HoldKey,
+    Identifier,
+    MemberPlace,
+    Receipt,
+    WalletKey,
+    World,
+)
+from shared.database import Row, Tx
+
+MEMBER_ID = "member_id"
+"""Kind of the identifier that a member is enrolled by."""
+
+_WALLET = ("program_id", "member_key", "currency_id")
+_LOT = (*_WALLET, "lot_sequence")
+_ENTRY = (*_WALLET, "sequence")
+_IDENTIFIER = ("program_id", "identifier")
+_MEMBER = ("program_id", "member_key")
+_ACTIVITY = ("program_id", "activity_id")
+_HOLD = ("program_id", "hold_id")
+_RECEIPT = ("program_id", "source", "external_reference")
+_LEVEL = (*_MEMBER, "ladder_id", "effective_time")
+
+_identifier_columns = [
+    tables.member_identifiers.c[name] for name in ("program_id", "identifier", "member_key")
+]
+_activity_owner = [
+    tables.activities.c[name] for name in ("program_id", "activity_id", "member_key", "currency_id")
+]
+_hold_owner = [
+    tables.holds.c[name] for name in ("program_id", "hold_id", "member_key", "currency_id")
+]
+
+
+# Who is meant ------------------------------------------------------------------------------------
+
+
+async def find_members(tx: Tx, identifiers: Collection[Identifier]) -> dict[Identifier, MemberKey]:
+    """Keys of the members that identifiers name; unknown ones are left out."""
+    found = await tx.select(_identifier_columns, list(identifiers), key=_IDENTIFIER)
+    return {(row.program_id, row.identifier): row.member_key for row in found}
+
+
+async def claim_identifiers(
+    tx: Tx, candidates: Sequence[Member]
+) -> tuple[dict[Identifier, Member], dict[Identifier, MemberKey]]:
+    """Claim identifiers that nobody had; give those claimed, and the keys of those that are taken.
+
+    Waits for another transaction that is about to enrol one of them.
+    """
+    claims = [
+        {
+            "program_id": each.program_id,
+            "identifier": each.member_id,
+            "kind": MEMBER_ID,
+            "member_key": each.member_key,
+        }
+        for each in candidates
+    ]
+    inserted = await tx.insert(
+        tables.member_identifiers, claims, ignore_conflicts=True, returning=_IDENTIFIER
+    )
+    ours = {(row.program_id, row.identifier) for row in inserted}
+    claimed = {
+        (each.program_id, each.member_id): each
+        for each in candidates
+        if (each.program_id, each.member_id) in ours
+    }
+    others = [
+        (each.program_id, each.member_id)
+        for each in candidates
+        if (each.program_id, each.member_id) not in ours
+    ]
+    return claimed, await find_members(tx, others)
+
+
+async def owners_of_activities(
+    tx: Tx, activities: Collection[ActivityKey]
+) -> dict[ActivityKey, WalletKey]:
+    """Wallets of activities; unknown ones are left out. An activity never changes hands."""
+    found = await tx.select(_activity_owner, list(activities), key=_ACTIVITY)
+    return {(row.program_id, row.activity_id): _wallet_key(row) for row in found}
+
+
+async def owners_of_holds(tx: Tx, holds: Collection[HoldKey]) -> dict[HoldKey, WalletKey]:
+    """Wallets of holds; unknown ones are left out. A hold never changes hands."""
+    found = await tx.select(_hold_owner, list(holds), key=_HOLD)
+    return {(row.program_id, row.hold_id): _wallet_key(row) for row in found}
+
+
+async def claim_receipts(
+    tx: Tx, commands: Sequence[RecordActivity]
+) -> tuple[dict[Receipt, ActivityId], dict[Receipt, ActivityId]]:
+    """Claim the receipts that were never credited; give those claimed, and those that were.
+
+    Of several commands with one receipt the claim names the first.
+    """
+    wanted = _receipts(commands)
+    rows_ = [
+        {
+            "program_id": receipt[0],
+            "source": receipt[1],
+            "external_reference": receipt[2],
+            "activity_id": activity_id,
+        }
+        for receipt, activity_id in wanted.items()
+    ]
+    inserted = await tx.insert(tables.receipts, rows_, ignore_conflicts=True, returning=_RECEIPT)
+    ours: set[Receipt] = {(row.program_id, row.source, row.external_reference) for row in inserted}
+    return (
+        {receipt: wanted[receipt] for receipt in ours},
+        {receipt: wanted[receipt] for receipt in wanted if receipt not in ours},
+    )
+
+
+async def used_receipts(tx: Tx, commands: Sequence[RecordActivity]) -> dict[Receipt, ActivityId]:
+    """Receipts of the commands that were credited, without claiming any."""
+    found = await tx.select(tables.receipts, list(_receipts(commands)), key=_RECEIPT)
+    return {(row.program_id, row.source, row.external_reference): row.activity_id for row in found}
+
+
+def _receipts(commands: Iterable[RecordActivity]) -> dict[Receipt, ActivityId]:
+    wanted: dict[Receipt, ActivityId] = {}
+    for each in commands:
+        if each.external_reference:
+            receipt = (each.program_id, each.source, each.external_reference)
+            wanted.setdefault(receipt, each.activity_id)
+    return wanted
+
+
+# What hangs on them ------------------------------------------------------------------------------
+
+
+async def lock_wallets(
+    tx: Tx, keys: Collection[WalletKey], *, lock: bool = True
+) -> dict[WalletKey, Wallet]:
+    """Wallets of members, locked in the order of their keys; those that do not exist are left out.
+
+    A member whose wallet of the program's currency is missing gets an empty one first, because what
+    is not there cannot be locked; `lock=False` reads only, and shows it as empty.
+    """
+    found = await _wallets(tx, sorted(keys), lock=lock)
+    missing = [key for key in keys if key not in found]
+    if not missing:
+        return found
+    owners: set[MemberPlace] = {
+        (row.program_id, row.member_key)
+        for row in await tx.select(tables.members, [key[:2] for key in missing], key=_MEMBER)
+    }
+    empty = {
+        key: Wallet(program_id=key[0], member_key=key[1], currency_id=key[2])
+        for key in missing
+        if key[:2] in owners
+    }
+    if not empty or not lock:
+        return found | empty
+    await tx.insert(
+        tables.wallets, [rows.wallet_row(each) for each in empty.values()], ignore_conflicts=True
+    )
+    return await _wallets(tx, sorted(keys), lock=True)
+
+
+async def _wallets(tx: Tx, keys: Sequence[WalletKey], *, lock: bool) -> dict[WalletKey, Wallet]:
+    found = await tx.select(tables.wallets, keys, key=_WALLET, lock=lock)
+    return {_wallet_key(row): rows.wallet_of(row) for row in found}
+
+
+async def load_open_lots(tx: Tx, keys: Collection[WalletKey]) -> dict[WalletKey, dict[int, Lot]]:
+    """Lots of locked wallets in which something remains, by their sequence."""
+    found = await tx.select(tables.lots, [(*key, 1) for key in keys], key=(*_WALLET, "is_open"))
+    lots: dict[WalletKey, dict[int, Lot]] = {key: {} for key in keys}
+    for row in found:
+        lots[_wallet_key(row)][row.lot_sequence] = rows.lot_of(row)
+    return lots
+
+
+async def load_holds(
+    tx: Tx, keys: Collection[HoldKey], lots: Mapping[WalletKey, dict[int, Lot]]
+) -> dict[HoldKey, Hold]:
+    """Holds of locked wallets; the lots that they took are added to `lots`, also used-up ones."""
+    found = await tx.select(tables.holds, list(keys), key=_HOLD)
+    entries = [(*_wallet_key(row), row.entry_sequence) for row in found]
+    uses: dict[tuple[object, ...], list[LotUse]] = {}
+    missing: list[tuple[object, ...]] = []
+    for row in await tx.select(tables.lot_uses, entries, key=_ENTRY):
+        key = _wallet_key(row)
+        uses.setdefault((*key, row.sequence), []).append(rows.use_of(row))
+        if row.lot_sequence not in lots[key]:
+            missing.append((*key, row.lot_sequence))
+    for row in await tx.select(tables.lots, missing, key=_LOT):
+        lots[_wallet_key(row)][row.lot_sequence] = rows.lot_of(row)
+    return {
+        (row.program_id, row.hold_id): rows.hold_of(
+            row, tuple(uses.get((*_wallet_key(row), row.entry_sequence), ()))
+        )
+        for row in found
+    }
+
+
+async def load_activities(tx: Tx, world: World, keys: Collection[ActivityKey]) -> None:
+    """Records of activities of locked wallets, with their lines."""
+    found = await tx.select(tables.activities, list(keys), key=_ACTIVITY)
+    lines = await tx.select(
+        tables.activity_lines,
+        list(keys),
+        key=_ACTIVITY,
+        order_by=(*_ACTIVITY, "line_number"),
+    )
+    by_activity = {key: list(group) for key, group in groupby(lines, lambda row: (row[0], row[1]))}
+    for row in found:
+        key = (row.program_id, row.activity_id)
+        world.activities[key] = rows.activity_of(row, rows.lines_of(by_activity.get(key, ())))
+
+
+async def load_timelines(tx: Tx, world: World, places: Collection[tuple[str, str, str]]) -> None:
+    """Levels of members on ladders; `places` are program, member and ladder."""
+    found = await tx.select(tables.tier_timeline, list(places), key=(*_MEMBER, "ladder_id"))
+    for row in found:
+        place = (row.program_id, row.member_key)
+        world.timelines.setdefault(place, []).append(rows.level_of(row))
+
+
+def _wallet_key(row: Row) -> WalletKey:
+    return (row.program_id, MemberKey(row.member_key), CurrencyId(row.currency_id))
+
+
+# Saving ------------------------------------------------------------------------------------------
+
+
+async def save(tx: Tx, world: World) -> None:
+    """Write what a batch changed, one statement for each table and kind."""
+    await _save_members(tx, world)
+    await _save_wallets(tx, world)
+    await _save_activities(tx, world)
+    await _save_holds(tx, world)
+    await _save_levels(tx, world)
+
+
+async def _save_members(tx: Tx, world: World) -> None:
+    await tx.insert(
+        tables.members,
+        [
+            {
+                "program_id": member.program_id,
+                "member_key": member.member_key,
+                "enroll_time": member.enroll_time,
+            }
+            for member in world.enrolled
+        ],
+    )
+    # Identifiers and receipts whose command was refused are given back.
+    await tx.delete(tables.member_identifiers, list(world.claimed), key=_IDENTIFIER)
+    unused = [receipt for receipt in world.receipts if receipt not in world.receipts_used]
+    await tx.delete(tables.receipts, unused, key=_RECEIPT)
+    renamed = [
+        {
+            "program_id": receipt[0],
+            "source": receipt[1],
+            "external_reference": receipt[2],
+            "activity_id": world.receipts_used[receipt],
+        }
+        for receipt, claimed_for in world.receipts.items()
+        if world.receipts_used.get(receipt, claimed_for) != claimed_for
+    ]
+    await tx.update(tables.receipts, renamed, key=_RECEIPT)
+
+
+async def _save_wallets(tx: Tx, world: World) -> None:
+    made = [rows.wallet_row(world.wallets[key]) for key in sorted(world.new_wallets)]
+    await tx.insert(tables.wallets, made)
+    changed = sorted(world.changed_wallets - world.new_wallets)
+    await tx.update(
+        tables.wallets, [rows.wallet_row(world.wallets[key]) for key in changed], key=_WALLET
+    )
+    await tx.insert(tables.entries, [rows.entry_row(entry) for entry in world.entries])
+    await tx.insert(
+        tables.lot_uses, [row for entry in world.entries for row in rows.use_rows(entry)]
+    )
+    await tx.insert(
+        tables.lots, [rows.lot_row(key, world.lots[key][lot]) for key, lot in world.made_lots]
+    )
+    used = world.changed_lots - world.made_lots
+    await tx.update(
+        tables.lots,
+        [rows.lot_change_row(key, world.lots[key][lot]) for key, lot in sorted(used)],
+        key=_LOT,
+    )
+
+
+async def _save_activities(tx: Tx, world: World) -> None:
+    made = [world.activities[key] for key in world.made_activities]
+    await tx.insert(tables.activities, [rows.activity_row(each) for each in made])
+    await tx.insert(tables.activity_lines, [row for each in made for row in rows.line_rows(each)])
+    changed = {
+        key: lines
+        for key, lines in world.reversed_activities.items()
+        if key not in world.made_activities
+    }
+    await tx.update(
+        tables.activities,
+        [rows.activity_change_row(world.activities[key]) for key in changed],
+        key=_ACTIVITY,
+    )
+    await tx.update(
+        tables.activity_lines,
+        [
+            rows.line_change_row(record, line)
+            for key, numbers in changed.items()
+            for record in (world.activities[key],)
+            for line in record.lines
+            if line.line_number in numbers
+        ],
+        key=(*_ACTIVITY, "line_number"),
+    )
+    await tx.insert(tables.reversals, [rows.reversal_row(each) for each in world.reversals])
+
+
+async def _save_holds(tx: Tx, world: World) -> None:
+    placed = [rows.hold_row(world.holds[key]) for key in world.placed_holds]
+    await tx.insert(tables.holds, placed)
+    changed = sorted(world.changed_holds - world.placed_holds)
+    await tx.update(
+        tables.holds, [rows.hold_change_row(world.holds[key]) for key in changed], key=_HOLD
+    )
+
+
+async def _save_levels(tx: Tx, world: World) -> None:
+    """Keep levels; of two for one instant in a batch the last one stands, as between batches."""
+    latest = {
+        (each.program_id, each.member_key, each.ladder_id, each.level.effective_time): each
+        for each in world.levels
+    }
+    await tx.upsert(
+        tables.tier_timeline,
+        [
+            {
+                "program_id": each.program_id,
+                "member_key": each.member_key,
+                "ladder_id": each.ladder_id,
+                "effective_time": each.level.effective_time,
+                "level_id": each.level.level_id,
+                "level_rank": each.level_rank,
+            }
+            for each in latest.values()
+        ],
+        key=_LEVEL,
+        update=("level_id", "level_rank"),
+    )

@@ -1,0 +1,309 @@
+"""The schema of earning: members, activities, the ledger, levels; and the kernel's tables.
+
+Every key starts with the program. Points and money are BIGINT, instants microseconds.
+What must hold whatever two processes do is a CHECK, a UNIQUE or a trigger here.
+"""
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    event,
+    text,
+)
+
+from shared.database import Instant, new_metadata
+from shared.tables import kernel_tables
+
+metadata = new_metadata()
+kernel = kernel_tables(metadata)
+
+# Rows that are changed again and again leave room on their page, so that no index has to follow.
+_ROOM = {"fillfactor": 70}
+
+
+def _id(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+def _not_negative(*names: str) -> list[CheckConstraint]:
+    return [CheckConstraint(f"{name} >= 0", name=name) for name in names]
+
+
+members = Table(
+    "members",
+    metadata,
+    _id("program_id"),
+    _id("member_key"),
+    Column("enroll_time", Instant, nullable=False),
+    PrimaryKeyConstraint("program_id", "member_key"),
+)
+
+# The only place where a member's key and the names that callers have for it meet.
+member_identifiers = Table(
+    "member_identifiers",
+    metadata,
+    _id("program_id"),
+    _id("identifier"),
+    _id("kind"),
+    _id("member_key"),
+    PrimaryKeyConstraint("program_id", "identifier"),
+    Index(None, "program_id", "member_key"),
+)
+
+# Of two levels from the same instant the later decision stands: it overwrites the row.
+tier_timeline = Table(
+    "tier_timeline",
+    metadata,
+    _id("program_id"),
+    _id("member_key"),
+    _id("ladder_id"),
+    Column("effective_time", Instant, nullable=False),
+    _id("level_id"),
+    Column("level_rank", Integer, nullable=False),
+    PrimaryKeyConstraint("program_id", "member_key", "ladder_id", "effective_time"),
+)
+
+wallets = Table(
+    "wallets",
+    metadata,
+    _id("program_id"),
+    _id("member_key"),
+    _id("currency_id"),
+    _number("available"),
+    _number("pending"),
+    _number("held"),
+    _number("debt"),
+    _number("earned"),
+    _number("spent"),
+    _number("expired"),
+    _number("reversed"),
+    _number("sequence"),
+    Column("chain_hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("program_id", "member_key", "currency_id"),
+    *_not_negative(
+        "available", "pending", "held", "debt", "earned", "spent", "expired", "reversed"
+    ),
+    postgresql_with=_ROOM,
+)
+
+# Append only: triggers below refuse every change.
+entries = Table(
+    "entries",
+    metadata,
+    _id("program_id"),
+    _id("member_key"),
+    _id("currency_id"),
+    _number("sequence"),
+    _id("type"),
+    _number("available_delta"),
+    _number("pending_delta"),
+    _number("held_delta"),
+    _number("debt_delta"),
+    _id("program_account"),
+    _number("program_delta"),
+    _number("available_after"),
+    _id("activity_id"),
+    _id("reference"),
+    _id("reason"),
+    Column("occurred_time", Instant, nullable=False),
+    Column("create_time", Instant, nullable=False),
+    _id("explanation"),
+    Column("chain_hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("program_id", "member_key", "currency_id", "sequence"),
+    CheckConstraint("sequence >= 1", name="sequence"),
+    CheckConstraint(
+        "available_delta + pending_delta + held_delta + debt_delta + program_delta = 0",
+        name="zero_sum",
+    ),
+    CheckConstraint("available_after >= 0", name="available_after"),
+)
+
+# `is_open` says whether anything remains, so that a wallet's used-up lots need not be read.
+lots = Table(
+    "lots",
+    metadata,
+    _id("program_id"),
+    _id("member_key"),
+    _id("currency_id"),
+    _number("lot_sequence"),
+    _number("amount"),
+    _number("remaining"),
+    Column("is_open", SmallInteger, nullable=False),
+    Column("available_time", Instant, nullable=False),
+    Column("expire_time", Instant),
+    _id("activity_id"),
+    PrimaryKeyConstraint("program_id", "member_key", "currency_id", "lot_sequence"),
+    CheckConstraint("remaining >= 0 AND remaining <= amount", name="remaining"),
+    CheckConstraint("is_open = CASE WHEN remaining > 0 THEN 1 ELSE 0 END", name="is_open"),
+    postgresql_with=_ROOM,
+)
+
+# Append only, as the entries whose hash covers them.
+lot_uses = Table(
+    "lot_uses",
+    metadata,
+    _id("program_id"),
+    _id("member_key"),
+    _id("currency_id"),
+    _number("sequence"),
+    _number("lot_sequence"),
+    _number("points"),
+    PrimaryKeyConstraint("program_id", "member_key", "currency_id", "sequence", "lot_sequence"),
+    CheckConstraint("points <> 0", name="points"),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    _id("program_id"),
+    _id("hold_id"),
+    _id("member_key"),
+    _id("currency_id"),
+    _number("points"),
+    _number("captured"),
+    _number("refunded"),
+    _id("state"),
+    Column("expire_time", Instant, nullable=False),
+    _id("reference"),
+    _number("entry_sequence"),
+    PrimaryKeyConstraint("program_id", "hold_id"),
+    CheckConstraint("points > 0", name="points"),
+    CheckConstraint("captured >= 0 AND captured <= points", name="captured"),
+    CheckConstraint("refunded >= 0 AND refunded <= captured", name="refunded"),
+    CheckConstraint("state IN ('open', 'captured', 'voided', 'expired')", name="state"),
+    CheckConstraint("captured = 0 OR state = 'captured'", name="captured_state"),
+    Index(
+        "ix_holds_open",
+        "expire_time",
+        postgresql_where=text("state = 'open'"),
+        sqlite_where=text("state = 'open'"),
+    ),
+    Index(None, "program_id", "member_key", "currency_id"),
+    postgresql_with=_ROOM,
+)
+
+activities = Table(
+    "activities",
+    metadata,
+    _id("program_id"),
+    _id("activity_id"),
+    _id("member_key"),
+    _id("type"),
+    Column("occurred_time", Instant, nullable=False),
+    _id("source"),
+    _id("external_reference"),
+    Column("content", LargeBinary, nullable=False),
+    _id("currency_id"),
+    _number("points"),
+    _id("level_id"),
+    Column("program_version", Integer, nullable=False),
+    _id("explanation"),
+    _number("amount"),
+    _number("entry_sequence"),
+    Column("create_time", Instant, nullable=False),
+    _number("amount_reversed"),
+    _number("points_reversed"),
+    _id("reversal_way"),
+    PrimaryKeyConstraint("program_id", "activity_id"),
+    *_not_negative("points", "amount"),
+    CheckConstraint("amount_reversed >= 0", name="amount_reversed"),
+    CheckConstraint("points_reversed >= 0 AND points_reversed <= points", name="points_reversed"),
+    CheckConstraint("reversal_way IN ('', 'lines', 'amount')", name="reversal_way"),
+    Index(None, "program_id", "member_key", "create_time", "activity_id"),
+    postgresql_with=_ROOM,
+)
+
+activity_lines = Table(
+    "activity_lines",
+    metadata,
+    _id("program_id"),
+    _id("activity_id"),
+    Column("line_number", Integer, nullable=False),
+    _number("quantity"),
+    _number("amount"),
+    _number("points"),
+    _number("quantity_returned"),
+    _number("amount_returned"),
+    _number("points_returned"),
+    PrimaryKeyConstraint("program_id", "activity_id", "line_number"),
+    CheckConstraint("quantity >= 1", name="quantity"),
+    CheckConstraint(
+        "quantity_returned >= 0 AND quantity_returned <= quantity", name="quantity_returned"
+    ),
+    CheckConstraint("amount_returned >= 0 AND amount_returned <= amount", name="amount"),
+    CheckConstraint("points_returned >= 0 AND points_returned <= points", name="points"),
+)
+
+# The business key: one receipt is credited once, whatever key it is sent with, for ever.
+receipts = Table(
+    "receipts",
+    metadata,
+    _id("program_id"),
+    _id("source"),
+    _id("external_reference"),
+    _id("activity_id"),
+    PrimaryKeyConstraint("program_id", "source", "external_reference"),
+)
+
+# `lines` is JSON text: [line number, units, amount, points] of each returned line.
+reversals = Table(
+    "reversals",
+    metadata,
+    _id("program_id"),
+    _id("reversal_id"),
+    _id("activity_id"),
+    _id("member_key"),
+    Column("occurred_time", Instant, nullable=False),
+    Column("create_time", Instant, nullable=False),
+    _id("reason"),
+    _number("points"),
+    _number("owed"),
+    _number("amount"),
+    _id("lines"),
+    PrimaryKeyConstraint("program_id", "reversal_id"),
+    CheckConstraint("owed >= 0 AND owed <= points", name="owed"),
+    CheckConstraint("amount >= 0", name="amount"),
+    Index(None, "program_id", "activity_id"),
+)
+
+
+def append_only(table: str) -> tuple[tuple[str, str], ...]:
+    """Pairs of dialect and statement that make a table refuse every UPDATE and DELETE."""
+    function = (
+        f"CREATE OR REPLACE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS $$ "
+        f"BEGIN RAISE EXCEPTION '{table} are append only' "
+        "USING ERRCODE = 'integrity_constraint_violation'; END $$"
+    )
+    postgres = (
+        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_append_only()"
+    )
+    sqlite = (
+        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{table} are append only'); END"
+        for verb in ("UPDATE", "DELETE")
+    )
+    return (
+        ("postgresql", function),
+        ("postgresql", postgres),
+        *(("sqlite", statement) for statement in sqlite),
+    )
+
+
+for _table in (entries, lot_uses):
+    for _dialect, _statement in append_only(_table.name):
+        _ddl = DDL(_statement)  # type: ignore[no-untyped-call]
+        event.listen(_table, "after_create", _ddl.execute_if(dialect=_dialect))

@@ -1,0 +1,134 @@
+"""Verifies the ledger: recomputes everything from the entries and reports what does not agree.
+
+Stages: "wallets" (entries, balances, lots, holds, chains) and "activities" (entries, shares,
+reversals, and the decision itself by the version of the rules that made it). The rules that a
+violation may name are listed in `audit.py`.
+Members, and activities, are taken a page at a time, each page from one snapshot, so that a ledger
+in use can be verified and no transaction is open while a caller reads slowly. Memory is bounded by
+the lots and holds of one page of members and by a page of entries.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+from services.earning import audit, store_audit, wire
+from services.earning.audit import Progress, Violation, WalletAudit
+from services.earning.documents import EarningPrograms
+from services.earning.domain import ActivityRecord, CurrencyId, MemberKey, ProgramId, Wallet
+from services.earning.store_audit import Owner
+from shared.database import Database, Tx
+
+_MEMBERS_PAGE = 200
+_ENTRIES_PAGE = 2_000
+_ACTIVITIES_PAGE = 500
+_VIOLATIONS_MAX = 1_000
+_KEY_END = "zzzz"
+"""Above every key, which is hexadecimal."""
+
+
+class Verification:
+    """Verifies programs, one after the other."""
+
+    def __init__(self, database: Database, programs: EarningPrograms) -> None:
+        self._database = database
+        self._programs = programs
+
+    async def run(self, program_id: str) -> AsyncIterator[Progress]:
+        """Verify one program, or all for an empty identifier; a stage ends with done = total."""
+        async with self._database.reading() as tx:
+            found = await store_audit.programs(tx)
+        for each in found:
+            if program_id not in {"", each}:
+                continue
+            for stage in (self._wallets(each), self._activities(each)):
+                async for progress in stage:
+                    for piece in _pieces(progress):
+                        yield piece
+
+    async def _wallets(self, program_id: ProgramId) -> AsyncIterator[Progress]:
+        async with self._database.reading() as tx:
+            total = await store_audit.wallet_count(tx, program_id)
+        done, after = 0, ""
+        while after != _KEY_END:
+            async with self._database.reading() as tx:
+                keys = await store_audit.member_page(tx, program_id, after, _MEMBERS_PAGE)
+                upto = keys[-1] if len(keys) == _MEMBERS_PAGE else _KEY_END
+                violations = await _audit_wallets(tx, program_id, after, upto)
+            done, after = done + len(keys), upto
+            yield Progress(
+                stage="wallets", done=done, total=max(total, done), violations=tuple(violations)
+            )
+
+    async def _activities(self, program_id: ProgramId) -> AsyncIterator[Progress]:
+        async with self._database.reading() as tx:
+            total = await store_audit.activity_count(tx, program_id)
+        done, after, is_last = 0, "", False
+        while not is_last:
+            async with self._database.reading() as tx:
+                records = await store_audit.activity_page(tx, program_id, after, _ACTIVITIES_PAGE)
+                violations = await self._audit_activities(tx, records)
+            is_last = len(records) < _ACTIVITIES_PAGE
+            done, after = done + len(records), records[-1].activity_id if records else after
+            yield Progress(
+                stage="activities", done=done, total=max(total, done), violations=tuple(violations)
+            )
+
+    async def _audit_activities(self, tx: Tx, records: list[ActivityRecord]) -> list[Violation]:
+        entries = await store_audit.entries_of(tx, records)
+        reversals = await store_audit.reversals_of(tx, records)
+        violations: list[Violation] = []
+        for record in records:
+            violations += audit.audit_activity(
+                record, entries.get(record.activity_id), reversals.get(record.activity_id, ())
+            )
+            version = await self._programs.at_version(tx, record.program_id, record.program_version)
+            deed = wire.deed_of(record.content)
+            violations += audit.audit_decision(record, version.program.rules, deed)
+        return violations
+
+
+async def _audit_wallets(tx: Tx, program_id: ProgramId, after: str, upto: str) -> list[Violation]:
+    """Verify the wallets of members whose key is above `after` and at most `upto`."""
+    stored = await store_audit.owned(tx, program_id, after, upto)
+    violations: list[Violation] = []
+    audited: set[Owner] = set()
+    current: tuple[Owner, WalletAudit] | None = None
+
+    def finish(owner: Owner, wallet: WalletAudit) -> None:
+        wallet.finish(
+            stored.wallets.get(owner), stored.lots.get(owner, ()), stored.holds.get(owner, ())
+        )
+        violations.extend(wallet.violations)
+        audited.add(owner)
+
+    async for entry in store_audit.walk_entries(tx, program_id, after, upto, page=_ENTRIES_PAGE):
+        if isinstance(entry, Violation):
+            violations.append(entry)
+            continue
+        owner: Owner = (entry.member_key, entry.currency_id)
+        if current is None or current[0] != owner:
+            if current is not None:
+                finish(*current)
+            current = (owner, _begun(program_id, owner))
+        current[1].add(entry)
+    if current is not None:
+        finish(*current)
+    for owner in sorted({*stored.wallets, *stored.lots, *stored.holds} - audited):
+        finish(owner, _begun(program_id, owner))
+    return violations
+
+
+def _begun(program_id: ProgramId, owner: Owner) -> WalletAudit:
+    wallet = Wallet(
+        program_id=program_id,
+        member_key=MemberKey(owner[0]),
+        currency_id=CurrencyId(owner[1]),
+    )
+    return WalletAudit(subject=f"{program_id}/{owner[0]}/{owner[1]}", wallet=wallet)
+
+
+def _pieces(progress: Progress) -> Iterator[Progress]:
+    """The same in messages of at most 1,000 violations each."""
+    found = progress.violations
+    for start in range(0, max(1, len(found)), _VIOLATIONS_MAX):
+        yield replace(progress, violations=found[start : start + _VIOLATIONS_MAX])

@@ -1,0 +1,294 @@
+"""Requests as commands, and events as the feed has them; nothing is decided here.
+
+Digests are over what the caller sent, so a repeated key is recognized by its whole contents.
+"""
+
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from guerdon.earning.v1 import activity_pb2, events_pb2, member_pb2
+from guerdon.earning.v1 import earning_service_pb2 as pb
+from services.earning import answers, rules
+from services.earning.commands import (
+    ActivityRecorded,
+    ActivityReversed,
+    CaptureHold,
+    CreditPoints,
+    EnrollMember,
+    HoldChanged,
+    HoldPoints,
+    MemberEnrolled,
+    MemberName,
+    PointsCredited,
+    RecordActivity,
+    RefundCapture,
+    ReverseActivity,
+    VoidHold,
+)
+from services.earning.domain import (
+    ActivityId,
+    BoughtLine,
+    CurrencyId,
+    HoldId,
+    MemberId,
+    MemberKey,
+    ProgramId,
+    ReversalId,
+)
+from services.earning.ledger import EPOCH
+from services.earning.reversals import Amount, Lines, ReturnedUnits, Whole
+from shared import errors
+from shared.decision import Event
+from shared.errors import Violation
+from shared.feed_log import FeedRecord
+
+HOLD_DURATION = timedelta(minutes=15)
+MEMBER_ID = "member_id"
+"""Kind of the identifier that a member is enrolled by."""
+
+# Instants ----------------------------------------------------------------------------------------
+
+
+def instant(stamp: Timestamp, field: str) -> datetime:
+    """Aware UTC instant of a Timestamp, to the microsecond. Refuses FieldViolations."""
+    try:
+        return EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
+    except OverflowError:
+        violation = Violation(field=field, description="must lie between the years 1 and 9999")
+        raise errors.FieldViolations(violations=(violation,)) from None
+
+
+def digest(message: Message) -> str:
+    """SHA-256 of a request's canonical contents, in hex."""
+    return sha256(message.SerializeToString(deterministic=True)).hexdigest()
+
+
+# Commands ----------------------------------------------------------------------------------------
+
+
+def enroll_from_proto(request: pb.EnrollMemberRequest) -> EnrollMember:
+    """Command of an EnrollMember call."""
+    return EnrollMember(
+        program_id=ProgramId(request.program_id),
+        request_id=request.request_id,
+        member_id=MemberId(request.member_id),
+        digest=digest(request),
+    )
+
+
+def record_from_proto(program_id: str, activity: activity_pb2.Activity) -> RecordActivity:
+    """Command of an activity; what is stored of it, and read by conditions, has no member_id.
+
+    Refuses FieldViolations for an impossible instant.
+    """
+    view = activity_pb2.Activity()
+    view.CopyFrom(activity)
+    view.ClearField("member_id")
+    content = view.SerializeToString(deterministic=True)
+    member_id = activity.member_id
+    has_payment = activity.HasField("payment")
+    payment = activity.payment
+    lines = view.lines
+    return RecordActivity(
+        program_id=ProgramId(program_id),
+        activity_id=ActivityId(activity.activity_id),
+        member_id=MemberId(member_id),
+        type=activity.type,
+        occurred_time=instant(activity.occurred_time, "activity.occurred_time"),
+        source=activity.source,
+        external_reference=activity.external_reference,
+        amount=payment.amount_minor if has_payment else None,
+        currency_code=payment.currency_code if has_payment else "",
+        lines=tuple(
+            [BoughtLine(quantity=line.quantity, amount=line.amount_minor) for line in lines]
+        ),
+        content=content,
+        digest=sha256(content + b"\0" + member_id.encode()).hexdigest(),
+        view=view,
+        line_views=lines,
+    )
+
+
+def reverse_from_proto(program_id: str, order: pb.ReversalOrder) -> ReverseActivity:
+    """Command of a reversal order. Refuses FieldViolations for a line that is named twice."""
+    return ReverseActivity(
+        program_id=ProgramId(program_id),
+        reversal_id=ReversalId(order.reversal_id),
+        activity_id=ActivityId(order.activity_id),
+        occurred_time=instant(order.occurred_time, "order.occurred_time"),
+        scope=_scope(order),
+        reason=order.reason,
+        digest=digest(order),
+    )
+
+
+def _scope(order: pb.ReversalOrder) -> Whole | Lines | Amount:
+    which = order.WhichOneof("scope")
+    if which == "amount":
+        return Amount(amount=order.amount.amount_minor)
+    if which == "whole":
+        return Whole()
+    seen: set[int] = set()
+    for at, line in enumerate(order.lines.lines):
+        if line.line_number in seen:
+            violation = Violation(
+                field=f"order.lines.lines[{at}].line_number",
+                description=f"line {line.line_number} is named twice",
+            )
+            raise errors.FieldViolations(violations=(violation,))
+        seen.add(line.line_number)
+    return Lines(
+        lines=tuple(
+            ReturnedUnits(line_number=line.line_number, quantity=line.quantity)
+            for line in order.lines.lines
+        )
+    )
+
+
+def credit_from_proto(request: pb.CreditPointsRequest) -> CreditPoints:
+    """Command of a CreditPoints call. Refuses FieldViolations for an impossible instant."""
+    occurred = None
+    if request.HasField("occurred_time"):
+        occurred = instant(request.occurred_time, "occurred_time")
+    return CreditPoints(
+        program_id=ProgramId(request.program_id),
+        request_id=request.request_id,
+        member=_name(request),
+        currency_id=CurrencyId(request.currency_id),
+        points=request.points,
+        occurred_time=occurred,
+        reason=request.reason,
+        digest=digest(request),
+    )
+
+
+def hold_from_proto(request: pb.HoldPointsRequest, unique: str) -> HoldPoints:
+    """Command of a HoldPoints call; `unique` makes the identifier of the new hold."""
+    duration = HOLD_DURATION
+    if request.HasField("hold_duration"):
+        duration = request.hold_duration.ToTimedelta()
+    return HoldPoints(
+        program_id=ProgramId(request.program_id),
+        request_id=request.request_id,
+        member=_name(request),
+        currency_id=CurrencyId(request.currency_id),
+        points=request.points,
+        duration=duration,
+        reference=request.reference,
+        unique=unique,
+        digest=digest(request),
+    )
+
+
+def _name(request: pb.HoldPointsRequest | pb.CreditPointsRequest) -> MemberName:
+    return MemberName(
+        member_id=MemberId(request.member_id), member_key=MemberKey(request.member_key)
+    )
+
+
+def capture_from_proto(request: pb.CaptureHoldRequest) -> CaptureHold:
+    """Command of a CaptureHold call."""
+    return CaptureHold(
+        program_id=ProgramId(request.program_id),
+        request_id=request.request_id,
+        hold_id=HoldId(request.hold_id),
+        points=request.points,
+        digest=digest(request),
+    )
+
+
+def void_from_proto(request: pb.VoidHoldRequest) -> VoidHold:
+    """Command of a VoidHold call."""
+    return VoidHold(
+        program_id=ProgramId(request.program_id),
+        request_id=request.request_id,
+        hold_id=HoldId(request.hold_id),
+        digest=digest(request),
+    )
+
+
+def refund_from_proto(request: pb.RefundCaptureRequest) -> RefundCapture:
+    """Command of a RefundCapture call."""
+    return RefundCapture(
+        program_id=ProgramId(request.program_id),
+        request_id=request.request_id,
+        hold_id=HoldId(request.hold_id),
+        points=request.points,
+        digest=digest(request),
+    )
+
+
+def deed_of(content: bytes) -> rules.Deed:
+    """What rules look at, of a stored activity."""
+    view = activity_pb2.Activity.FromString(content)
+    return rules.Deed(
+        type=view.type,
+        amount=view.payment.amount_minor if view.HasField("payment") else None,
+        lines=[BoughtLine(quantity=line.quantity, amount=line.amount_minor) for line in view.lines],
+        view=view,
+        line_views=view.lines,
+    )
+
+
+def line_items(content: bytes) -> tuple[bytes, ...]:
+    """Serialized lines of a stored activity, in their order."""
+    lines = activity_pb2.Activity.FromString(content).lines
+    return tuple(line.SerializeToString(deterministic=True) for line in lines)
+
+
+# Events ------------------------------------------------------------------------------------------
+
+
+def event_to_feed(event: Event) -> FeedRecord:
+    """The event as the feed keeps it. Raises TypeError for what is no event of earning."""
+    match event:
+        case ActivityRecorded(record=record):
+            recorded = events_pb2.ActivityRecorded(
+                member_key=record.member_key, record=answers.activity_to_proto(record)
+            )
+            return _fed(record.program_id, record.member_key, recorded)
+        case ActivityReversed(reversal=reversal):
+            reversed_ = events_pb2.ActivityReversed(
+                member_key=reversal.member_key,
+                reversal=answers.reversal_to_proto(reversal),
+                activity_type=event.activity_type,
+            )
+            answers.stamped(reversed_.activity_occurred_time, event.activity_occurred_time)
+            return _fed(reversal.program_id, reversal.member_key, reversed_)
+        case MemberEnrolled():
+            enrolled = events_pb2.MemberEnrolled(
+                member_key=event.member_key,
+                identifiers=[
+                    member_pb2.MemberIdentifier(kind=MEMBER_ID, identifier=event.member_id)
+                ],
+            )
+            answers.stamped(enrolled.enroll_time, event.enroll_time)
+            return _fed(event.program_id, event.member_key, enrolled)
+        case PointsCredited():
+            credited = events_pb2.PointsCredited(
+                member_key=event.member_key,
+                points=event.points,
+                currency_id=event.currency_id,
+                reason=event.reason,
+                request_id=event.request_id,
+            )
+            return _fed(event.program_id, event.member_key, credited)
+        case HoldChanged(hold=hold):
+            changed = events_pb2.HoldChanged(
+                member_key=hold.member_key, hold=answers.hold_to_proto(hold)
+            )
+            return _fed(hold.program_id, hold.member_key, changed)
+        case _:
+            raise TypeError(f"{type(event).__name__} is no event of earning")
+
+
+def _fed(program_id: str, member_key: str, message: Message) -> FeedRecord:
+    return FeedRecord(
+        program_id=program_id,
+        member_key=member_key,
+        type=message.DESCRIPTOR.full_name,
+        payload=message.SerializeToString(),
+    )

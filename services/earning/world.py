@@ -1,0 +1,131 @@
+"""What a batch is decided over: loaded once, kept up to date while its commands are folded.
+
+Everything that decisions change is noted here, for `store.save` to write.
+"""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from services.earning.commands import KeepLevel
+from services.earning.decisions import Changes
+from services.earning.domain import (
+    ActivityId,
+    ActivityRecord,
+    CurrencyId,
+    Entry,
+    Hold,
+    HoldId,
+    LevelFrom,
+    Lot,
+    Member,
+    MemberId,
+    MemberKey,
+    ProgramId,
+    Reversal,
+    Wallet,
+)
+from services.earning.ledger import Movement
+from services.earning.rules import Program
+
+Identifier: TypeAlias = tuple[ProgramId, MemberId]
+MemberPlace: TypeAlias = tuple[ProgramId, MemberKey]
+WalletKey: TypeAlias = tuple[ProgramId, MemberKey, CurrencyId]
+ActivityKey: TypeAlias = tuple[ProgramId, ActivityId]
+HoldKey: TypeAlias = tuple[ProgramId, HoldId]
+Receipt: TypeAlias = tuple[ProgramId, str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """State by key.
+
+    `keys` are the members that identifiers name; those in `claimed` are members only once a command
+    enrols them. `lots` has a wallet's open lots, and those of its holds, if a command may use them.
+    `receipts` are those that this batch claimed, with the activity that the claim names;
+    `receipts_used` are those that are credited.
+    """
+
+    programs: dict[ProgramId, Program] = field(default_factory=dict)
+    keys: dict[Identifier, MemberKey] = field(default_factory=dict)
+    claimed: dict[Identifier, Member] = field(default_factory=dict)
+    wallets: dict[WalletKey, Wallet] = field(default_factory=dict)
+    lots: dict[WalletKey, dict[int, Lot]] = field(default_factory=dict)
+    timelines: dict[MemberPlace, list[LevelFrom]] = field(default_factory=dict)
+    activities: dict[ActivityKey, ActivityRecord] = field(default_factory=dict)
+    holds: dict[HoldKey, Hold] = field(default_factory=dict)
+    receipts: dict[Receipt, ActivityId] = field(default_factory=dict)
+    receipts_used: dict[Receipt, ActivityId] = field(default_factory=dict)
+
+    enrolled: list[Member] = field(default_factory=list)
+    new_wallets: set[WalletKey] = field(default_factory=set)
+    changed_wallets: set[WalletKey] = field(default_factory=set)
+    entries: list[Entry] = field(default_factory=list)
+    made_lots: set[tuple[WalletKey, int]] = field(default_factory=set)
+    changed_lots: set[tuple[WalletKey, int]] = field(default_factory=set)
+    made_activities: set[ActivityKey] = field(default_factory=set)
+    reversed_activities: dict[ActivityKey, set[int]] = field(default_factory=dict)
+    reversals: list[Reversal] = field(default_factory=list)
+    placed_holds: set[HoldKey] = field(default_factory=set)
+    changed_holds: set[HoldKey] = field(default_factory=set)
+    levels: list[KeepLevel] = field(default_factory=list)
+
+    def put(self, state: Changes) -> None:
+        """Take what a decision changed."""
+        if state.member is not None:
+            self._enroll(state.member)
+        if state.movement is not None:
+            self._move(state.movement)
+        if state.activity is not None:
+            self._record(state.activity)
+        if state.reversed_activity is not None:
+            self._reverse(state.reversed_activity)
+        if state.reversal is not None:
+            self.reversals.append(state.reversal)
+            key = (state.reversal.program_id, state.reversal.activity_id)
+            lines = self.reversed_activities.setdefault(key, set())
+            lines.update([line.line_number for line in state.reversal.lines])
+        if state.hold is not None:
+            self._hold(state.hold)
+        if state.level is not None:
+            self.levels.append(state.level)
+
+    def _enroll(self, member: Member) -> None:
+        del self.claimed[member.program_id, member.member_id]
+        self.enrolled.append(member)
+        currency_id = self.programs[member.program_id].currency_id
+        key = (member.program_id, member.member_key, currency_id)
+        self.new_wallets.add(key)
+        self.wallets[key] = Wallet(
+            program_id=member.program_id, member_key=member.member_key, currency_id=currency_id
+        )
+
+    def _move(self, movement: Movement) -> None:
+        wallet = movement.wallet
+        key = (wallet.program_id, wallet.member_key, wallet.currency_id)
+        self.wallets[key] = wallet
+        self.changed_wallets.add(key)
+        self.entries.append(movement.entry)
+        lots = self.lots.setdefault(key, {})
+        if movement.made is not None:
+            lots[movement.made.lot_sequence] = movement.made
+            self.made_lots.add((key, movement.made.lot_sequence))
+        for lot in movement.changed:
+            lots[lot.lot_sequence] = lot
+            self.changed_lots.add((key, lot.lot_sequence))
+
+    def _record(self, made: ActivityRecord) -> None:
+        key = (made.program_id, made.activity_id)
+        self.activities[key] = made
+        self.made_activities.add(key)
+        if made.external_reference:
+            receipt = (made.program_id, made.source, made.external_reference)
+            self.receipts_used[receipt] = made.activity_id
+
+    def _reverse(self, changed: ActivityRecord) -> None:
+        key = (changed.program_id, changed.activity_id)
+        self.activities[key] = changed
+
+    def _hold(self, changed: Hold) -> None:
+        key = (changed.program_id, changed.hold_id)
+        (self.changed_holds if key in self.holds else self.placed_holds).add(key)
+        self.holds[key] = changed

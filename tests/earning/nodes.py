@@ -1,0 +1,288 @@
+"""A ledger to test with: earning's write path and reads on a real database, without a server."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from itertools import count
+from typing import cast
+
+from google.protobuf import json_format
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from guerdon.earning.v1 import activity_pb2, program_pb2
+from guerdon.earning.v1 import earning_service_pb2 as pb
+from services.earning import documents, tables, wire
+from services.earning.audit import Violation
+from services.earning.commands import Command, KeepLevel, Recorded
+from services.earning.documents import Documents
+from services.earning.domain import (
+    CurrencyId,
+    Entry,
+    Hold,
+    LevelFrom,
+    LevelId,
+    MemberId,
+    MemberKey,
+    ProgramId,
+    Reversal,
+    Wallet,
+)
+from services.earning.jobs import ExpireHolds
+from services.earning.operations import EarningWork
+from services.earning.queries import Queries
+from services.earning.verification import Verification
+from shared import feed_log, migrate
+from shared.batches import Executor
+from shared.clock import SimulatedClock
+from shared.database import Database
+from shared.group_commit import GroupCommit
+from shared.ids import SeededIds, partition_of
+from shared.work import Result, partition_of_item
+
+START = datetime.fromisoformat("2025-06-01T12:00:00+00:00")
+PROGRAM = "shop"
+PARTITIONS = 16
+ACTIVITY_DAY = 1
+
+SHOP: dict[str, object] = {
+    "program_id": PROGRAM,
+    "time_zone": "Europe/London",
+    "currencies": [{"currency_id": "points"}],
+    "money_currency_code": "GBP",
+    "multiplier_policy": "MULTIPLIER_POLICY_MULTIPLY",
+    "enroll_unknown_members": True,
+    "tier_ladder_id": "main",
+    "rules": [
+        {
+            "rule_id": "base",
+            "activity_types": ["purchase"],
+            "line_condition": 'line.category == "" || line.category == "product"',
+            "base": {"points": 1, "per_amount_minor": 100},
+        },
+        {
+            "rule_id": "paid",
+            "condition": "activity.lines.size() == 0 && has(activity.payment)",
+            "base": {"points": 1, "per_amount_minor": 100},
+        },
+        {
+            "rule_id": "silver",
+            "condition": 'tier == "silver"',
+            "multiplier": {"numerator": 3, "denominator": 2},
+        },
+        {"rule_id": "visit", "activity_types": ["visit"], "flat": {"points": 30}},
+    ],
+}
+
+
+def document(**changes: object) -> program_pb2.EarningProgram:
+    return json_format.ParseDict({**SHOP, **changes}, program_pb2.EarningProgram())
+
+
+def stamp(instant: datetime) -> Timestamp:
+    made = Timestamp()
+    made.FromDatetime(instant)
+    return made
+
+
+def purchase(
+    activity_id: str,
+    member_id: str = "ann",
+    lines: Sequence[tuple[int, int]] = (),
+    *,
+    amount: int | None = None,
+    occurred: datetime = START,
+    type_: str = "purchase",
+    receipt: str = "",
+    category: str = "product",
+) -> activity_pb2.Activity:
+    """Lines are pairs of quantity and amount."""
+    made = activity_pb2.Activity(
+        activity_id=activity_id,
+        member_id=member_id,
+        type=type_,
+        occurred_time=stamp(occurred),
+        source="till",
+        external_reference=receipt,
+        lines=[
+            activity_pb2.LineItem(
+                sku=f"s{number}", category=category, quantity=quantity, amount_minor=each
+            )
+            for number, (quantity, each) in enumerate(lines, start=1)
+        ],
+    )
+    if amount is not None:
+        made.payment.amount_minor = amount
+        made.payment.currency_code = "GBP"
+    return made
+
+
+def order(
+    reversal_id: str,
+    activity_id: str,
+    *,
+    lines: Sequence[tuple[int, int]] = (),
+    amount: int = 0,
+    occurred: datetime = START,
+) -> pb.ReversalOrder:
+    """Lines are pairs of number and quantity; without lines and amount the whole is reversed."""
+    made = pb.ReversalOrder(
+        reversal_id=reversal_id, activity_id=activity_id, occurred_time=stamp(occurred)
+    )
+    if lines:
+        for number, quantity in lines:
+            made.lines.lines.add(line_number=number, quantity=quantity)
+    elif amount:
+        made.amount.amount_minor = amount
+    else:
+        made.whole.SetInParent()
+    return made
+
+
+class Node:
+    """One process of earning."""
+
+    def __init__(self, database: Database, clock: SimulatedClock, lanes: int = 3) -> None:
+        self.database = database
+        self.clock = clock
+        self.ids = SeededIds(7)
+        self._requests = count(1)
+        programs = documents.programs(PARTITIONS)
+        self.work = EarningWork(programs, self.ids)
+        self.executor = Executor(
+            database=database,
+            work=self.work,
+            clock=clock,
+            service="earning",
+            partitions=PARTITIONS,
+            tables=tables.kernel,
+        )
+        self.group_commit = GroupCommit(
+            self.executor.execute,
+            route=lambda item: partition_of_item(item, PARTITIONS),
+            lanes_max=lanes if database.dialect == "postgresql" else 1,
+            service="earning",
+            ids=self.ids,
+        )
+        self.queries = Queries(database, programs, self.work, clock)
+        self.documents = Documents(database, programs, clock)
+        self.verification = Verification(database, programs)
+        self.expire_holds = ExpireHolds(database, self.group_commit, clock)
+
+    def request_id(self) -> str:
+        return f"r-{next(self._requests)}"
+
+    async def apply(self, **changes: object) -> None:
+        await self.documents.apply(
+            document(**changes), author="test", etag="", validate_only=False, prune=True
+        )
+
+    async def answer(self, command: Command) -> object:
+        """The answer of a command; raises its refusal."""
+        return (await self.group_commit.submit(command)).answer
+
+    async def results(self, commands: Sequence[Command]) -> list[Result]:
+        return await self.group_commit.submit_many(commands)
+
+    async def record(self, activity: activity_pb2.Activity) -> Recorded:
+        return cast("Recorded", await self.answer(wire.record_from_proto(PROGRAM, activity)))
+
+    async def reverse(self, made: pb.ReversalOrder) -> Reversal:
+        return cast("Reversal", await self.answer(wire.reverse_from_proto(PROGRAM, made)))
+
+    async def credit(self, points: int, member_id: str = "ann", request_id: str = "") -> Entry:
+        request = pb.CreditPointsRequest(
+            request_id=request_id or self.request_id(),
+            program_id=PROGRAM,
+            member_id=member_id,
+            points=points,
+            reason="a gift",
+        )
+        return cast("Entry", await self.answer(wire.credit_from_proto(request)))
+
+    async def hold(
+        self,
+        points: int,
+        member_id: str = "ann",
+        *,
+        seconds: int = 900,
+        request_id: str = "",
+    ) -> Hold:
+        request = pb.HoldPointsRequest(
+            request_id=request_id or self.request_id(),
+            program_id=PROGRAM,
+            member_id=member_id,
+            points=points,
+        )
+        request.hold_duration.FromSeconds(seconds)
+        command = wire.hold_from_proto(request, self.ids.new())
+        return cast("Hold", await self.answer(command))
+
+    async def capture(self, hold_id: str, points: int = 0) -> Hold:
+        request = pb.CaptureHoldRequest(
+            request_id=self.request_id(), program_id=PROGRAM, hold_id=hold_id, points=points
+        )
+        return cast("Hold", await self.answer(wire.capture_from_proto(request)))
+
+    async def void(self, hold_id: str) -> Hold:
+        request = pb.VoidHoldRequest(
+            request_id=self.request_id(), program_id=PROGRAM, hold_id=hold_id
+        )
+        return cast("Hold", await self.answer(wire.void_from_proto(request)))
+
+    async def refund(self, hold_id: str, points: int = 0) -> Hold:
+        request = pb.RefundCaptureRequest(
+            request_id=self.request_id(), program_id=PROGRAM, hold_id=hold_id, points=points
+        )
+        return cast("Hold", await self.answer(wire.refund_from_proto(request)))
+
+    async def wallet(self, member_id: str = "ann") -> Wallet:
+        return await self.queries.wallet(ProgramId(PROGRAM), MemberId(member_id), CurrencyId(""))
+
+    async def entries(self, member_id: str = "ann") -> list[Entry]:
+        page = await self.queries.entries(
+            ProgramId(PROGRAM),
+            MemberId(member_id),
+            CurrencyId(""),
+            page_size=1_000,
+            page_token="",
+        )
+        return list(page.entries)
+
+    async def keep_level(self, member_key: str, level_id: str, effective: datetime) -> None:
+        command = KeepLevel(
+            program_id=ProgramId(PROGRAM),
+            member_key=MemberKey(member_key),
+            ladder_id="main",
+            level=LevelFrom(effective_time=effective, level_id=LevelId(level_id)),
+            level_rank=1,
+        )
+        await self.answer(command)
+
+    async def verify(self) -> list[Violation]:
+        found: list[Violation] = []
+        async for progress in self.verification.run(""):
+            found += progress.violations
+        return found
+
+    async def advance(self, **parts: float) -> None:
+        self.clock.advance(self.clock.now() + timedelta(**parts))
+
+
+async def prepared(database: Database) -> Node:
+    """A node on an empty database, with the program `shop`."""
+    await migrate.create_all(database.url, schema=database.schema, metadata=tables.metadata)
+    await feed_log.open_feed(database, tables.kernel, partitions=PARTITIONS, incarnation="test")
+    node = Node(database, SimulatedClock(START))
+    await node.apply()
+    return node
+
+
+@asynccontextmanager
+async def opened(database: Database) -> AsyncIterator[Node]:
+    node = await prepared(database)
+    yield node
+    await node.group_commit.close()
+
+
+def partition(member_key: str) -> int:
+    return partition_of(member_key, PARTITIONS)

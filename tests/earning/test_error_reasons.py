@@ -1,0 +1,30 @@
+"""The proto lists every refusal of earning, and nothing else."""
+
+from guerdon.earning.v1.error_reason_pb2 import ErrorReason
+from services.earning import program, refusals
+from shared import errors, programs
+
+SHARED = (
+    errors.ProgramNotFound,
+    programs.ProgramVersionNotFound,
+    errors.MemberNotFound,
+    errors.IdempotencyKeyReused,
+    errors.EtagMismatch,
+    errors.FieldViolations,
+    errors.MalformedRequest,
+    errors.InvalidPageToken,
+    errors.Overloaded,
+    errors.NotReady,
+    errors.Interrupted,
+    errors.Internal,
+)
+
+
+def test_the_proto_has_one_value_for_each_refusal() -> None:
+    own = {
+        each.reason
+        for each in errors.registered().values()
+        if each.__module__ in {program.__name__, refusals.__name__}
+    }
+    listed = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}  # noqa: SIM118
+    assert listed - {"UNSPECIFIED"} == own | {each.reason for each in SHARED}

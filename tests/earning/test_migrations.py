@@ -1,0 +1,57 @@
+"""The history of the schema ends in what the code expects."""
+
+import pytest
+import sqlalchemy as sa
+
+from services.earning import tables
+from shared import migrate
+from shared.database import Database
+
+PACKAGE = "services.earning.migrations"
+
+
+async def test_the_migrations_make_the_tables_that_the_code_has(database: Database) -> None:
+    await migrate.migrate(
+        database.url, schema=database.schema, package=PACKAGE, metadata=tables.metadata
+    )
+    found = await migrate.differences(
+        database.url, schema=database.schema, metadata=tables.metadata
+    )
+    assert found == []
+
+
+@pytest.mark.parametrize("made_by", ["migrations", "code"])
+@pytest.mark.parametrize("table", ["entries", "lot_uses"])
+@pytest.mark.parametrize("verb", ["update", "delete"])
+async def test_what_is_written_in_the_ledger_cannot_be_changed(
+    database: Database, made_by: str, table: str, verb: str
+) -> None:
+    if made_by == "migrations":
+        await migrate.migrate(
+            database.url, schema=database.schema, package=PACKAGE, metadata=tables.metadata
+        )
+    else:
+        await migrate.create_all(database.url, schema=database.schema, metadata=tables.metadata)
+    found = tables.metadata.tables[table]
+    row = {
+        column.name: b"x"
+        if isinstance(column.type, sa.LargeBinary)
+        else 0
+        if isinstance(column.type, sa.BigInteger) or column.name.endswith("_time")
+        else "x"
+        for column in found.columns
+    }
+    row |= {"sequence": 1, **({"points": 1} if table == "lot_uses" else {})}
+    names = ", ".join(row)
+    async with database.transaction() as tx:
+        await tx.core.execute(
+            sa.text(f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{n}' for n in row)})"),
+            row,
+        )
+    change = sa.update(found).values(program_id="y") if verb == "update" else sa.delete(found)
+    with pytest.raises(sa.exc.IntegrityError, match="append only"):
+        async with database.transaction() as tx:
+            await tx.core.execute(change)
+    async with database.reading() as tx:
+        rows = await tx.core.execute(sa.text(f"SELECT program_id FROM {table}"))
+        assert [row[0] for row in rows] == ["x"]
