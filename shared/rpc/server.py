@@ -18,14 +18,18 @@ from shared.rpc import metrics
 from shared.rpc.interceptors import Edge
 
 _log = structlog.get_logger(__name__)
-_MESSAGE_BYTES_MAX = 16 * 1024 * 1024
-_OPTIONS = (
-    ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
+#: The largest request, which every call in work may hold at once.
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+OPTIONS = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_concurrent_streams", 1_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # A client looks for new copies when it connects anew.
+    ("grpc.max_connection_age_ms", 3_600_000),
+    ("grpc.max_connection_age_grace_ms", 600_000),
 )
 _NOT_SERVING_SECONDS = 1.0
 
@@ -58,9 +62,10 @@ class RpcServer:
         self.edge = Edge(name, concurrency_max=concurrency_max, ids=ids)
         self._listen = listen
         self._metrics_port = metrics_port
+        self._end_metrics: Callable[[], None] | None = None
         self._server = grpc.aio.server(
             interceptors=(self.edge,),
-            options=(*_OPTIONS, ("grpc.so_reuseport", int(reuse_port))),
+            options=(*OPTIONS, ("grpc.so_reuseport", int(reuse_port))),
         )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -81,7 +86,8 @@ class RpcServer:
         except RuntimeError as error:
             raise OSError(f"{self.name} cannot listen on {self._listen}: {error}") from error
         if self._metrics_port:
-            metrics.serve(self._metrics_port, self._listen.rpartition(":")[0])
+            host = self._listen.rpartition(":")[0]
+            self._end_metrics = metrics.serve(self._metrics_port, host)
         await self._server.start()
         await self._tell(health_pb2.HealthCheckResponse.SERVING)
         _log.info("listening", service=self.name, port=self.port)
@@ -101,6 +107,8 @@ class RpcServer:
         if drain:
             await asyncio.sleep(min(_NOT_SERVING_SECONDS, grace))
         await self._server.stop(grace)
+        if self._end_metrics is not None:
+            await asyncio.to_thread(self._end_metrics)
 
     async def _tell(self, status: int) -> None:
         for name in ("", *self._names):

@@ -1,6 +1,7 @@
 """Refusals as `google.rpc.Status`, and back."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -11,6 +12,9 @@ from shared import errors
 
 DOMAIN = "guerdon"
 DETAILS_KEY = "grpc-status-details-bin"
+# A Status travels in the trailing metadata, of which 8 KiB pass everywhere: it tells the first
+# things that are wrong, and the beginning of long texts.
+_VIOLATIONS_MAX, _TEXT_MAX, _WORDS_MAX = 16, 256, 1_024
 _TRANSIENT = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED"}
 
 
@@ -21,14 +25,21 @@ def status_of(refusal: errors.Refusal) -> status_pb2.Status:
     """
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
-            reason=refusal.reason, domain=DOMAIN, metadata=refusal.metadata()
+            reason=refusal.reason,
+            domain=DOMAIN,
+            metadata={
+                name: text[:_TEXT_MAX]
+                for name, text in islice(refusal.metadata().items(), _VIOLATIONS_MAX)
+            },
         )
     ]
-    violations = _violations(refusal)
+    violations = refusal.violations_of()[:_VIOLATIONS_MAX]
     if violations:
         bad = error_details_pb2.BadRequest()
         for violation in violations:
-            bad.field_violations.add(field=violation.field, description=violation.description)
+            bad.field_violations.add(
+                field=violation.field[:_TEXT_MAX], description=violation.description[:_TEXT_MAX]
+            )
         details.append(bad)
     wait = getattr(refusal, "retry_after_seconds", None)
     if wait is not None:
@@ -36,7 +47,9 @@ def status_of(refusal: errors.Refusal) -> status_pb2.Status:
         retry.retry_delay.FromMilliseconds(int(wait * 1000))
         details.append(retry)
     return status_pb2.Status(
-        code=code_pb2.Code.Value(refusal.code), message=str(refusal), details=_packed(details)
+        code=code_pb2.Code.Value(refusal.code),
+        message=str(refusal)[:_WORDS_MAX],
+        details=_packed(details),
     )
 
 
@@ -88,14 +101,6 @@ def refusal_of(error: grpc.aio.AioRpcError) -> errors.RemoteRefusal:
         fields_text={},
         transient=code in _TRANSIENT,
     )
-
-
-def _violations(refusal: errors.Refusal) -> tuple[errors.Violation, ...]:
-    violations = refusal.violations_of()
-    field = getattr(refusal, "field", None)
-    if not violations and isinstance(field, str):
-        return (errors.Violation(field=field, description=str(refusal)),)
-    return violations
 
 
 def _packed(details: Iterable[Message]) -> list[AnyMessage]:

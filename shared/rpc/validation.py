@@ -1,29 +1,129 @@
-"""What the protos say about their own fields, enforced (protovalidate)."""
+"""What the protos say about their own fields, enforced (protovalidate), and what they cannot say.
+
+Two things hold for every message without being written in each proto: text has no U+0000, which
+databases refuse, and a Timestamp is an instant of the years 1 to 9999.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 import protovalidate
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from buf.validate import validate_pb2
 from shared import errors
 
 _validator = protovalidate.Validator()
+_TIMESTAMP = "google.protobuf.Timestamp"
+_SECONDS_MIN, _SECONDS_MAX, _NANOS_MAX = -62_135_596_800, 253_402_300_799, 999_999_999
+_NUL = b"\0"
+
+Find = Callable[[Message, str], Iterator[errors.Violation]]
 
 
-def violations(message: Message) -> tuple[errors.Violation, ...]:
-    """What is wrong with a message; each with its field's path, such as `lines[3].quantity`."""
+def violations(message: Message, received: bytes | None = None) -> tuple[errors.Violation, ...]:
+    """What is wrong with a message, each with the path of its field, such as `lines[3].quantity`.
+
+    `received` are the bytes that the message was parsed from, where they are at hand.
+    Items of a batch and documents (marked IGNORE_ALWAYS) are left to a call of their own.
+    """
     found = _validator.collect_violations(message)
-    if not found:
-        return ()
-    return tuple(
+    told = [
         errors.Violation(field=_path(violation.proto), description=_words(violation.proto))
         for violation in found
-    )
+    ]
+    for find in _times(message.DESCRIPTOR):
+        told.extend(find(message, ""))
+    # A zero byte is mostly a number: only then is it worth looking for one in the text.
+    if _NUL in (message.SerializeToString() if received is None else received):
+        told.extend(_nuls(message, ""))
+    return tuple(told)
 
 
-def check(message: Message) -> None:
+def check(message: Message, received: bytes | None = None) -> None:
     """Refuse FieldViolations when something is wrong with a message."""
-    found = violations(message)
+    found = violations(message, received)
     if found:
         raise errors.FieldViolations(violations=found)
+
+
+@cache
+def _times(descriptor: Descriptor) -> tuple[Find, ...]:
+    """What looks at the Timestamps of a message type; empty for most types."""
+    return tuple(_finder(field) for field in _on_the_way(descriptor, frozenset()))
+
+
+def _on_the_way(descriptor: Descriptor, above: frozenset[str]) -> Iterable[FieldDescriptor]:
+    """Fields that are Timestamps or lead to some; a type within itself is looked at once."""
+    for field in descriptor.fields:
+        inner = field.message_type
+        if inner is None or _is_left_alone(field) or inner.GetOptions().map_entry:
+            continue
+        below = above | {descriptor.full_name, inner.full_name}
+        if inner.full_name == _TIMESTAMP or (
+            inner.full_name not in above and any(_on_the_way(inner, below))
+        ):
+            yield field
+
+
+def _finder(field: FieldDescriptor) -> Find:
+    name, many, inner = field.name, field.is_repeated, field.message_type
+    is_time = inner is not None and inner.full_name == _TIMESTAMP
+
+    def find(message: Message, above: str) -> Iterator[errors.Violation]:
+        if many:
+            for index, each in enumerate(getattr(message, name)):
+                yield from inside(each, f"{above}{name}[{index}]")
+        elif message.HasField(name):
+            yield from inside(getattr(message, name), f"{above}{name}")
+
+    def inside(value: Message, path: str) -> Iterator[errors.Violation]:
+        if not is_time:
+            for deeper in _times(value.DESCRIPTOR):
+                yield from deeper(value, f"{path}.")
+        elif not _is_instant(value):
+            yield errors.Violation(field=path, description="must be an instant from 0001 to 9999")
+
+    return find
+
+
+def _is_instant(stamp: Message) -> bool:
+    seconds, nanos = stamp.seconds, stamp.nanos  # type: ignore[attr-defined]
+    return bool(_SECONDS_MIN <= seconds <= _SECONDS_MAX and 0 <= nanos <= _NANOS_MAX)
+
+
+def _nuls(message: Message, above: str) -> Iterator[errors.Violation]:
+    """Texts with U+0000 in them, however deep."""
+    for field, value in message.ListFields():
+        if _is_left_alone(field):
+            continue
+        path = f"{above}{field.name}"
+        for place, each in _each(field, value, path):
+            if isinstance(each, str):
+                if "\0" in each:
+                    yield errors.Violation(field=place, description="must not contain U+0000")
+            elif isinstance(each, Message):
+                yield from _nuls(each, f"{place}.")
+
+
+def _each(field: FieldDescriptor, value: object, path: str) -> Iterator[tuple[str, object]]:
+    """The values of a field with the path of each; of a map, its keys too."""
+    if not field.is_repeated:
+        yield path, value
+    elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+        for key, each in value.items():  # type: ignore[attr-defined]
+            yield f"{path}[{key!r}]", key
+            yield f"{path}[{key!r}]", each
+    else:
+        for index, each in enumerate(value):  # type: ignore[arg-type]
+            yield f"{path}[{index}]", each
+
+
+@cache
+def _is_left_alone(field: FieldDescriptor) -> bool:
+    rules = field.GetOptions().Extensions[validate_pb2.field]
+    return validate_pb2.IGNORE_ALWAYS in {rules.ignore, rules.repeated.items.ignore}
 
 
 def _path(violation: object) -> str:
