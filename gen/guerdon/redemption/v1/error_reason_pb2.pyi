@@ -25,129 +25,311 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """No reason; never sent."""
     ERROR_REASON_REWARD_NOT_FOUND: _ErrorReason.ValueType  # 1
-    """The catalogue has no such reward.
-    Example: {"reason": "REWARD_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop", "reward_id": "mug"}}.
+    """NOT_FOUND: the catalogue has no such reward.
+
+    {"reason": "REWARD_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop", "reward_id": "mug"}}
     """
     ERROR_REASON_REDEMPTION_NOT_FOUND: _ErrorReason.ValueType  # 2
-    """There is no such redemption.
-    Example: {"reason": "REDEMPTION_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop", "redemption_id": "01J"}}.
+    """NOT_FOUND: there is no such redemption.
+
+    {"reason": "REDEMPTION_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop", "redemption_id": "01J"}}
     """
     ERROR_REASON_REWARD_ALREADY_EXISTS: _ErrorReason.ValueType  # 3
-    """The catalogue has a reward of this identifier already.
-    Example: {"reason": "REWARD_ALREADY_EXISTS", "domain": "guerdon", "metadata": {"reward_id": "mug"}}.
+    """ALREADY_EXISTS: the catalogue has a reward of this identifier already.
+
+    {"reason": "REWARD_ALREADY_EXISTS", "domain": "guerdon", "metadata": {"reward_id": "mug"}}
     """
     ERROR_REASON_FIELD_NOT_CHANGEABLE: _ErrorReason.ValueType  # 4
-    """The mask names a field that no update changes.
-    Example: {"reason": "FIELD_NOT_CHANGEABLE", "domain": "guerdon", "metadata": {"field_name": "reward_id", "changeable": "display_name, stock_total"}}.
+    """INVALID_ARGUMENT: the mask names a field that no update changes.
+
+    {"reason": "FIELD_NOT_CHANGEABLE", "domain": "guerdon", "metadata": {"field_name": "reward_id", "changeable": "display_name, stock_total"}}
     """
     ERROR_REASON_REWARD_NOT_REDEEMABLE: _ErrorReason.ValueType  # 5
-    """The reward's time has not come, or is over.
-    Example: {"reason": "REWARD_NOT_REDEEMABLE", "domain": "guerdon", "metadata": {"reward_id": "mug", "redeemable_from": "2011-03-01T00:00:00Z"}}.
+    """FAILED_PRECONDITION: the reward's time has not come, or is over.
+
+    {"reason": "REWARD_NOT_REDEEMABLE", "domain": "guerdon", "metadata": {"reward_id": "mug", "redeemable_from": "2011-03-01T00:00:00Z"}}
     """
     ERROR_REASON_TIER_NOT_ELIGIBLE: _ErrorReason.ValueType  # 6
-    """The member's level may not redeem.
-    Example: {"reason": "TIER_NOT_ELIGIBLE", "domain": "guerdon", "metadata": {"reward_id": "mug", "ladder_id": "main", "level_id": "silver", "level_ids": "gold"}}.
+    """FAILED_PRECONDITION: the member's level may not redeem.
+
+    {"reason": "TIER_NOT_ELIGIBLE", "domain": "guerdon", "metadata": {"reward_id": "mug", "ladder_id": "main", "level_id": "silver", "level_ids": "gold"}}
     """
     ERROR_REASON_MEMBER_LIMIT_REACHED: _ErrorReason.ValueType  # 7
-    """The member has had as many as one may.
-    Example: {"reason": "MEMBER_LIMIT_REACHED", "domain": "guerdon", "metadata": {"reward_id": "mug", "member_limit": "1"}}.
+    """FAILED_PRECONDITION: the member has had as many as one may.
+
+    {"reason": "MEMBER_LIMIT_REACHED", "domain": "guerdon", "metadata": {"reward_id": "mug", "member_limit": "1"}}
     """
     ERROR_REASON_SOLD_OUT: _ErrorReason.ValueType  # 8
-    """Nothing is left.
-    Example: {"reason": "SOLD_OUT", "domain": "guerdon", "metadata": {"reward_id": "mug", "stock_total": "100"}}.
+    """FAILED_PRECONDITION: nothing is left.
+
+    {"reason": "SOLD_OUT", "domain": "guerdon", "metadata": {"reward_id": "mug", "stock_total": "100"}}
     """
     ERROR_REASON_INSUFFICIENT_POINTS: _ErrorReason.ValueType  # 9
-    """The member cannot afford it.
-    Example: {"reason": "INSUFFICIENT_POINTS", "domain": "guerdon", "metadata": {"points_needed": "500", "points_available": "120"}}.
+    """FAILED_PRECONDITION: the member cannot afford it.
+
+    {"reason": "INSUFFICIENT_POINTS", "domain": "guerdon", "metadata": {"points_needed": "500", "points_available": "120"}}
     """
     ERROR_REASON_HOLD_LOST: _ErrorReason.ValueType  # 10
-    """The held points went back before they were captured; the attempt is undone, and a new one may succeed.
-    Example: {"reason": "HOLD_LOST", "domain": "guerdon", "metadata": {"redemption_id": "01J"}}.
+    """FAILED_PRECONDITION: the held points went back before they were captured; the attempt is undone, and a new one may succeed.
+
+    {"reason": "HOLD_LOST", "domain": "guerdon", "metadata": {"redemption_id": "01J"}}
     """
     ERROR_REASON_POINTS_REFUSED: _ErrorReason.ValueType  # 11
-    """Earning refused to hold the points for a reason of its own.
-    Example: {"reason": "POINTS_REFUSED", "domain": "guerdon", "metadata": {"earning_reason": "MEMBER_NOT_FOUND"}}.
+    """FAILED_PRECONDITION: earning refused to hold the points for a reason of its own.
+
+    {"reason": "POINTS_REFUSED", "domain": "guerdon", "metadata": {"earning_reason": "MEMBER_NOT_FOUND"}}
     """
     ERROR_REASON_STOCK_BELOW_SOLD: _ErrorReason.ValueType  # 12
-    """The new stock is less than what is reserved or gone.
-    Example: {"reason": "STOCK_BELOW_SOLD", "domain": "guerdon", "metadata": {"reward_id": "mug", "stock_total": "5", "taken": "7"}}.
+    """FAILED_PRECONDITION: the new stock is less than what is reserved or gone.
+
+    {"reason": "STOCK_BELOW_SOLD", "domain": "guerdon", "metadata": {"reward_id": "mug", "stock_total": "5", "taken": "7"}}
     """
     ERROR_REASON_REDEMPTION_NOT_COMPLETED: _ErrorReason.ValueType  # 13
-    """Only a completed redemption can be cancelled.
-    Example: {"reason": "REDEMPTION_NOT_COMPLETED", "domain": "guerdon", "metadata": {"redemption_id": "01J", "state": "failed"}}.
+    """FAILED_PRECONDITION: only a completed redemption can be cancelled.
+
+    {"reason": "REDEMPTION_NOT_COMPLETED", "domain": "guerdon", "metadata": {"redemption_id": "01J", "state": "failed"}}
     """
     ERROR_REASON_CANCEL_WINDOW_CLOSED: _ErrorReason.ValueType  # 14
-    """The time for cancelling is over.
-    Example: {"reason": "CANCEL_WINDOW_CLOSED", "domain": "guerdon", "metadata": {"redemption_id": "01J", "cancellable_until": "2011-03-15T00:00:00Z"}}.
+    """FAILED_PRECONDITION: the time for cancelling is over.
+
+    {"reason": "CANCEL_WINDOW_CLOSED", "domain": "guerdon", "metadata": {"redemption_id": "01J", "cancellable_until": "2011-03-15T00:00:00Z"}}
     """
     ERROR_REASON_INVALID_PROGRAM: _ErrorReason.ValueType  # 15
-    """The document means nothing; the violations name each field.
-    Example: {"reason": "INVALID_PROGRAM", "domain": "guerdon", "metadata": {"program_id": "giftshop"}}.
+    """INVALID_ARGUMENT: the document is wrong; the google.rpc.BadRequest has one violation per complaint.
+
+    {"reason": "INVALID_PROGRAM", "domain": "guerdon", "metadata": {"violations": "2"}}
+    """
+    ERROR_REASON_PROGRAM_NOT_FOUND: _ErrorReason.ValueType  # 16
+    """NOT_FOUND: no program has this identifier.
+
+    {"reason": "PROGRAM_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop"}}
+    """
+    ERROR_REASON_PROGRAM_VERSION_NOT_FOUND: _ErrorReason.ValueType  # 17
+    """NOT_FOUND: the program has no such version.
+
+    {"reason": "PROGRAM_VERSION_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop", "version": "9"}}
+    """
+    ERROR_REASON_MEMBER_NOT_FOUND: _ErrorReason.ValueType  # 18
+    """NOT_FOUND: no member of the program has this identifier, or its enrolment has not arrived yet.
+
+    {"reason": "MEMBER_NOT_FOUND", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+    """
+    ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 19
+    """ABORTED: the program, or the reward, was changed since it was read.
+
+    {"reason": "ETAG_MISMATCH", "domain": "guerdon", "metadata": {"expected": "5f2c", "actual": "90ab"}}
+    """
+    ERROR_REASON_INVALID_PAGE_TOKEN: _ErrorReason.ValueType  # 20
+    """INVALID_ARGUMENT: the page token was not made by this list with this query.
+
+    {"reason": "INVALID_PAGE_TOKEN", "domain": "guerdon", "metadata": {"field": "page_token"}}
+    """
+    ERROR_REASON_FIELD_VIOLATIONS: _ErrorReason.ValueType  # 21
+    """INVALID_ARGUMENT: fields of the request are wrong; the google.rpc.BadRequest names each.
+
+    {"reason": "FIELD_VIOLATIONS", "domain": "guerdon", "metadata": {"violations": "1"}}
+    """
+    ERROR_REASON_MALFORMED_REQUEST: _ErrorReason.ValueType  # 22
+    """INVALID_ARGUMENT: the bytes that were sent are not the message that the method takes.
+
+    {"reason": "MALFORMED_REQUEST", "domain": "guerdon", "metadata": {"message_type": "guerdon.redemption.v1.RedeemRewardRequest"}}
+    """
+    ERROR_REASON_NOT_READY: _ErrorReason.ValueType  # 23
+    """UNAVAILABLE: what the answer needs has not arrived in time; the google.rpc.RetryInfo says when to ask again.
+
+    {"reason": "NOT_READY", "domain": "guerdon", "metadata": {"what": "earning:3:17", "retry_after_seconds": "1"}}
+    """
+    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 24
+    """RESOURCE_EXHAUSTED: more work is waiting than the server takes.
+
+    {"reason": "OVERLOADED", "domain": "guerdon", "metadata": {"limit": "1000"}}
+    """
+    ERROR_REASON_INTERRUPTED: _ErrorReason.ValueType  # 25
+    """ABORTED: the server gave up the call before it had an answer; it may be sent again.
+
+    {"reason": "INTERRUPTED", "domain": "guerdon", "metadata": {}}
+    """
+    ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 26
+    """INTERNAL: a fault of the service; the identifier finds it in the log.
+
+    {"reason": "INTERNAL", "domain": "guerdon", "metadata": {"error_id": "01J9Z3"}}
+    """
+    ERROR_REASON_MALFORMED_FEED_TOKEN: _ErrorReason.ValueType  # 27
+    """INVALID_ARGUMENT: the token was not answered by a mutation of this cluster, or by none that redemption follows.
+
+    {"reason": "MALFORMED_FEED_TOKEN", "domain": "guerdon", "metadata": {"token": "x", "field": "wait_for_token"}}
+    """
+    ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 28
+    """UNAVAILABLE: the database cannot be reached; the call may be sent again.
+
+    {"reason": "DATABASE_UNAVAILABLE", "domain": "guerdon", "metadata": {"retry_after_seconds": "1"}}
+    """
+    ERROR_REASON_IDEMPOTENCY_KEY_REUSED: _ErrorReason.ValueType  # 29
+    """ALREADY_EXISTS: the request id was used for a request that says something else.
+
+    {"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "guerdon", "metadata": {"request_id": "redeem-17850"}}
+    """
+    ERROR_REASON_TOO_CONTENDED: _ErrorReason.ValueType  # 30
+    """ABORTED: others were faster, time and again; nothing was done.
+
+    {"reason": "TOO_CONTENDED", "domain": "guerdon", "metadata": {"attempts": "6"}}
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why the redemption service refuses; the reason of the ErrorInfo, with the domain "guerdon"."""
+    """Why a call of this package was refused.
+    The reason of the google.rpc.ErrorInfo is the name without its prefix, its domain is "guerdon".
+    """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """No reason; never sent."""
 ERROR_REASON_REWARD_NOT_FOUND: ErrorReason.ValueType  # 1
-"""The catalogue has no such reward.
-Example: {"reason": "REWARD_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop", "reward_id": "mug"}}.
+"""NOT_FOUND: the catalogue has no such reward.
+
+{"reason": "REWARD_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop", "reward_id": "mug"}}
 """
 ERROR_REASON_REDEMPTION_NOT_FOUND: ErrorReason.ValueType  # 2
-"""There is no such redemption.
-Example: {"reason": "REDEMPTION_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop", "redemption_id": "01J"}}.
+"""NOT_FOUND: there is no such redemption.
+
+{"reason": "REDEMPTION_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop", "redemption_id": "01J"}}
 """
 ERROR_REASON_REWARD_ALREADY_EXISTS: ErrorReason.ValueType  # 3
-"""The catalogue has a reward of this identifier already.
-Example: {"reason": "REWARD_ALREADY_EXISTS", "domain": "guerdon", "metadata": {"reward_id": "mug"}}.
+"""ALREADY_EXISTS: the catalogue has a reward of this identifier already.
+
+{"reason": "REWARD_ALREADY_EXISTS", "domain": "guerdon", "metadata": {"reward_id": "mug"}}
 """
 ERROR_REASON_FIELD_NOT_CHANGEABLE: ErrorReason.ValueType  # 4
-"""The mask names a field that no update changes.
-Example: {"reason": "FIELD_NOT_CHANGEABLE", "domain": "guerdon", "metadata": {"field_name": "reward_id", "changeable": "display_name, stock_total"}}.
+"""INVALID_ARGUMENT: the mask names a field that no update changes.
+
+{"reason": "FIELD_NOT_CHANGEABLE", "domain": "guerdon", "metadata": {"field_name": "reward_id", "changeable": "display_name, stock_total"}}
 """
 ERROR_REASON_REWARD_NOT_REDEEMABLE: ErrorReason.ValueType  # 5
-"""The reward's time has not come, or is over.
-Example: {"reason": "REWARD_NOT_REDEEMABLE", "domain": "guerdon", "metadata": {"reward_id": "mug", "redeemable_from": "2011-03-01T00:00:00Z"}}.
+"""FAILED_PRECONDITION: the reward's time has not come, or is over.
+
+{"reason": "REWARD_NOT_REDEEMABLE", "domain": "guerdon", "metadata": {"reward_id": "mug", "redeemable_from": "2011-03-01T00:00:00Z"}}
 """
 ERROR_REASON_TIER_NOT_ELIGIBLE: ErrorReason.ValueType  # 6
-"""The member's level may not redeem.
-Example: {"reason": "TIER_NOT_ELIGIBLE", "domain": "guerdon", "metadata": {"reward_id": "mug", "ladder_id": "main", "level_id": "silver", "level_ids": "gold"}}.
+"""FAILED_PRECONDITION: the member's level may not redeem.
+
+{"reason": "TIER_NOT_ELIGIBLE", "domain": "guerdon", "metadata": {"reward_id": "mug", "ladder_id": "main", "level_id": "silver", "level_ids": "gold"}}
 """
 ERROR_REASON_MEMBER_LIMIT_REACHED: ErrorReason.ValueType  # 7
-"""The member has had as many as one may.
-Example: {"reason": "MEMBER_LIMIT_REACHED", "domain": "guerdon", "metadata": {"reward_id": "mug", "member_limit": "1"}}.
+"""FAILED_PRECONDITION: the member has had as many as one may.
+
+{"reason": "MEMBER_LIMIT_REACHED", "domain": "guerdon", "metadata": {"reward_id": "mug", "member_limit": "1"}}
 """
 ERROR_REASON_SOLD_OUT: ErrorReason.ValueType  # 8
-"""Nothing is left.
-Example: {"reason": "SOLD_OUT", "domain": "guerdon", "metadata": {"reward_id": "mug", "stock_total": "100"}}.
+"""FAILED_PRECONDITION: nothing is left.
+
+{"reason": "SOLD_OUT", "domain": "guerdon", "metadata": {"reward_id": "mug", "stock_total": "100"}}
 """
 ERROR_REASON_INSUFFICIENT_POINTS: ErrorReason.ValueType  # 9
-"""The member cannot afford it.
-Example: {"reason": "INSUFFICIENT_POINTS", "domain": "guerdon", "metadata": {"points_needed": "500", "points_available": "120"}}.
+"""FAILED_PRECONDITION: the member cannot afford it.
+
+{"reason": "INSUFFICIENT_POINTS", "domain": "guerdon", "metadata": {"points_needed": "500", "points_available": "120"}}
 """
 ERROR_REASON_HOLD_LOST: ErrorReason.ValueType  # 10
-"""The held points went back before they were captured; the attempt is undone, and a new one may succeed.
-Example: {"reason": "HOLD_LOST", "domain": "guerdon", "metadata": {"redemption_id": "01J"}}.
+"""FAILED_PRECONDITION: the held points went back before they were captured; the attempt is undone, and a new one may succeed.
+
+{"reason": "HOLD_LOST", "domain": "guerdon", "metadata": {"redemption_id": "01J"}}
 """
 ERROR_REASON_POINTS_REFUSED: ErrorReason.ValueType  # 11
-"""Earning refused to hold the points for a reason of its own.
-Example: {"reason": "POINTS_REFUSED", "domain": "guerdon", "metadata": {"earning_reason": "MEMBER_NOT_FOUND"}}.
+"""FAILED_PRECONDITION: earning refused to hold the points for a reason of its own.
+
+{"reason": "POINTS_REFUSED", "domain": "guerdon", "metadata": {"earning_reason": "MEMBER_NOT_FOUND"}}
 """
 ERROR_REASON_STOCK_BELOW_SOLD: ErrorReason.ValueType  # 12
-"""The new stock is less than what is reserved or gone.
-Example: {"reason": "STOCK_BELOW_SOLD", "domain": "guerdon", "metadata": {"reward_id": "mug", "stock_total": "5", "taken": "7"}}.
+"""FAILED_PRECONDITION: the new stock is less than what is reserved or gone.
+
+{"reason": "STOCK_BELOW_SOLD", "domain": "guerdon", "metadata": {"reward_id": "mug", "stock_total": "5", "taken": "7"}}
 """
 ERROR_REASON_REDEMPTION_NOT_COMPLETED: ErrorReason.ValueType  # 13
-"""Only a completed redemption can be cancelled.
-Example: {"reason": "REDEMPTION_NOT_COMPLETED", "domain": "guerdon", "metadata": {"redemption_id": "01J", "state": "failed"}}.
+"""FAILED_PRECONDITION: only a completed redemption can be cancelled.
+
+{"reason": "REDEMPTION_NOT_COMPLETED", "domain": "guerdon", "metadata": {"redemption_id": "01J", "state": "failed"}}
 """
 ERROR_REASON_CANCEL_WINDOW_CLOSED: ErrorReason.ValueType  # 14
-"""The time for cancelling is over.
-Example: {"reason": "CANCEL_WINDOW_CLOSED", "domain": "guerdon", "metadata": {"redemption_id": "01J", "cancellable_until": "2011-03-15T00:00:00Z"}}.
+"""FAILED_PRECONDITION: the time for cancelling is over.
+
+{"reason": "CANCEL_WINDOW_CLOSED", "domain": "guerdon", "metadata": {"redemption_id": "01J", "cancellable_until": "2011-03-15T00:00:00Z"}}
 """
 ERROR_REASON_INVALID_PROGRAM: ErrorReason.ValueType  # 15
-"""The document means nothing; the violations name each field.
-Example: {"reason": "INVALID_PROGRAM", "domain": "guerdon", "metadata": {"program_id": "giftshop"}}.
+"""INVALID_ARGUMENT: the document is wrong; the google.rpc.BadRequest has one violation per complaint.
+
+{"reason": "INVALID_PROGRAM", "domain": "guerdon", "metadata": {"violations": "2"}}
+"""
+ERROR_REASON_PROGRAM_NOT_FOUND: ErrorReason.ValueType  # 16
+"""NOT_FOUND: no program has this identifier.
+
+{"reason": "PROGRAM_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop"}}
+"""
+ERROR_REASON_PROGRAM_VERSION_NOT_FOUND: ErrorReason.ValueType  # 17
+"""NOT_FOUND: the program has no such version.
+
+{"reason": "PROGRAM_VERSION_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop", "version": "9"}}
+"""
+ERROR_REASON_MEMBER_NOT_FOUND: ErrorReason.ValueType  # 18
+"""NOT_FOUND: no member of the program has this identifier, or its enrolment has not arrived yet.
+
+{"reason": "MEMBER_NOT_FOUND", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+"""
+ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 19
+"""ABORTED: the program, or the reward, was changed since it was read.
+
+{"reason": "ETAG_MISMATCH", "domain": "guerdon", "metadata": {"expected": "5f2c", "actual": "90ab"}}
+"""
+ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason.ValueType  # 20
+"""INVALID_ARGUMENT: the page token was not made by this list with this query.
+
+{"reason": "INVALID_PAGE_TOKEN", "domain": "guerdon", "metadata": {"field": "page_token"}}
+"""
+ERROR_REASON_FIELD_VIOLATIONS: ErrorReason.ValueType  # 21
+"""INVALID_ARGUMENT: fields of the request are wrong; the google.rpc.BadRequest names each.
+
+{"reason": "FIELD_VIOLATIONS", "domain": "guerdon", "metadata": {"violations": "1"}}
+"""
+ERROR_REASON_MALFORMED_REQUEST: ErrorReason.ValueType  # 22
+"""INVALID_ARGUMENT: the bytes that were sent are not the message that the method takes.
+
+{"reason": "MALFORMED_REQUEST", "domain": "guerdon", "metadata": {"message_type": "guerdon.redemption.v1.RedeemRewardRequest"}}
+"""
+ERROR_REASON_NOT_READY: ErrorReason.ValueType  # 23
+"""UNAVAILABLE: what the answer needs has not arrived in time; the google.rpc.RetryInfo says when to ask again.
+
+{"reason": "NOT_READY", "domain": "guerdon", "metadata": {"what": "earning:3:17", "retry_after_seconds": "1"}}
+"""
+ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 24
+"""RESOURCE_EXHAUSTED: more work is waiting than the server takes.
+
+{"reason": "OVERLOADED", "domain": "guerdon", "metadata": {"limit": "1000"}}
+"""
+ERROR_REASON_INTERRUPTED: ErrorReason.ValueType  # 25
+"""ABORTED: the server gave up the call before it had an answer; it may be sent again.
+
+{"reason": "INTERRUPTED", "domain": "guerdon", "metadata": {}}
+"""
+ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 26
+"""INTERNAL: a fault of the service; the identifier finds it in the log.
+
+{"reason": "INTERNAL", "domain": "guerdon", "metadata": {"error_id": "01J9Z3"}}
+"""
+ERROR_REASON_MALFORMED_FEED_TOKEN: ErrorReason.ValueType  # 27
+"""INVALID_ARGUMENT: the token was not answered by a mutation of this cluster, or by none that redemption follows.
+
+{"reason": "MALFORMED_FEED_TOKEN", "domain": "guerdon", "metadata": {"token": "x", "field": "wait_for_token"}}
+"""
+ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 28
+"""UNAVAILABLE: the database cannot be reached; the call may be sent again.
+
+{"reason": "DATABASE_UNAVAILABLE", "domain": "guerdon", "metadata": {"retry_after_seconds": "1"}}
+"""
+ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason.ValueType  # 29
+"""ALREADY_EXISTS: the request id was used for a request that says something else.
+
+{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "guerdon", "metadata": {"request_id": "redeem-17850"}}
+"""
+ERROR_REASON_TOO_CONTENDED: ErrorReason.ValueType  # 30
+"""ABORTED: others were faster, time and again; nothing was done.
+
+{"reason": "TOO_CONTENDED", "domain": "guerdon", "metadata": {"attempts": "6"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -98,7 +98,9 @@ class UpdateRewardRequest(_message.Message):
     """The program."""
     @_builtins.property
     def reward(self) -> _reward_pb2.Reward:
-        """The reward with the new values; reward_id names it, and an etag, when given, must be its present one."""
+        """The reward with the new values; reward_id names it, and an etag, when given, must be its present one.
+        Only the fields of the mask are looked at; one that is absent is cleared.
+        """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:

@@ -105,7 +105,8 @@ class RedemptionServiceServicer:
     """
 
     def CreateReward(self, request, context):
-        """Adds a reward to the catalogue as a new version of the program; refuses with REWARD_ALREADY_EXISTS.
+        """Adds a reward to the catalogue as a new version of the program; its stock_left and etag are ignored.
+        Refuses with REWARD_ALREADY_EXISTS, or with STOCK_BELOW_SOLD for a reward that was sold before it was removed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,6 +133,7 @@ class RedemptionServiceServicer:
         Refuses, in this order, with MEMBER_NOT_FOUND, REWARD_NOT_FOUND, REWARD_NOT_REDEEMABLE, TIER_NOT_ELIGIBLE,
         MEMBER_LIMIT_REACHED, SOLD_OUT or INSUFFICIENT_POINTS.
         A refused attempt of a known member at a known reward is kept as a failed redemption with its reason.
+        Refuses with NOT_READY when it is not finished within the deadline: the same request waits for it again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

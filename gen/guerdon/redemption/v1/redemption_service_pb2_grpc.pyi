@@ -39,7 +39,9 @@ class RedemptionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RedemptionServiceAsyncStub: ...
     CreateReward: _grpc.UnaryUnaryMultiCallable[_redemption_service_pb2.CreateRewardRequest, _redemption_service_pb2.CreateRewardResponse]
-    """Adds a reward to the catalogue as a new version of the program; refuses with REWARD_ALREADY_EXISTS."""
+    """Adds a reward to the catalogue as a new version of the program; its stock_left and etag are ignored.
+    Refuses with REWARD_ALREADY_EXISTS, or with STOCK_BELOW_SOLD for a reward that was sold before it was removed.
+    """
     UpdateReward: _grpc.UnaryUnaryMultiCallable[_redemption_service_pb2.UpdateRewardRequest, _redemption_service_pb2.UpdateRewardResponse]
     """Changes fields of a reward as a new version of the program.
     Refuses with REWARD_NOT_FOUND, ETAG_MISMATCH, FIELD_NOT_CHANGEABLE or STOCK_BELOW_SOLD.
@@ -52,6 +54,7 @@ class RedemptionServiceStub:
     Refuses, in this order, with MEMBER_NOT_FOUND, REWARD_NOT_FOUND, REWARD_NOT_REDEEMABLE, TIER_NOT_ELIGIBLE,
     MEMBER_LIMIT_REACHED, SOLD_OUT or INSUFFICIENT_POINTS.
     A refused attempt of a known member at a known reward is kept as a failed redemption with its reason.
+    Refuses with NOT_READY when it is not finished within the deadline: the same request waits for it again.
     """
     CancelRedemption: _grpc.UnaryUnaryMultiCallable[_redemption_service_pb2.CancelRedemptionRequest, _redemption_service_pb2.CancelRedemptionResponse]
     """Cancels a completed redemption: the points go back to their lots, the stock to the shelf, the code never.
@@ -83,7 +86,9 @@ class RedemptionServiceAsyncStub(RedemptionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateReward: _aio.UnaryUnaryMultiCallable[_redemption_service_pb2.CreateRewardRequest, _redemption_service_pb2.CreateRewardResponse]  # type: ignore[assignment]
-    """Adds a reward to the catalogue as a new version of the program; refuses with REWARD_ALREADY_EXISTS."""
+    """Adds a reward to the catalogue as a new version of the program; its stock_left and etag are ignored.
+    Refuses with REWARD_ALREADY_EXISTS, or with STOCK_BELOW_SOLD for a reward that was sold before it was removed.
+    """
     UpdateReward: _aio.UnaryUnaryMultiCallable[_redemption_service_pb2.UpdateRewardRequest, _redemption_service_pb2.UpdateRewardResponse]  # type: ignore[assignment]
     """Changes fields of a reward as a new version of the program.
     Refuses with REWARD_NOT_FOUND, ETAG_MISMATCH, FIELD_NOT_CHANGEABLE or STOCK_BELOW_SOLD.
@@ -96,6 +101,7 @@ class RedemptionServiceAsyncStub(RedemptionServiceStub):
     Refuses, in this order, with MEMBER_NOT_FOUND, REWARD_NOT_FOUND, REWARD_NOT_REDEEMABLE, TIER_NOT_ELIGIBLE,
     MEMBER_LIMIT_REACHED, SOLD_OUT or INSUFFICIENT_POINTS.
     A refused attempt of a known member at a known reward is kept as a failed redemption with its reason.
+    Refuses with NOT_READY when it is not finished within the deadline: the same request waits for it again.
     """
     CancelRedemption: _aio.UnaryUnaryMultiCallable[_redemption_service_pb2.CancelRedemptionRequest, _redemption_service_pb2.CancelRedemptionResponse]  # type: ignore[assignment]
     """Cancels a completed redemption: the points go back to their lots, the stock to the shelf, the code never.
@@ -130,7 +136,9 @@ class RedemptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _redemption_service_pb2.CreateRewardRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_redemption_service_pb2.CreateRewardResponse, _abc.Awaitable[_redemption_service_pb2.CreateRewardResponse]]:
-        """Adds a reward to the catalogue as a new version of the program; refuses with REWARD_ALREADY_EXISTS."""
+        """Adds a reward to the catalogue as a new version of the program; its stock_left and etag are ignored.
+        Refuses with REWARD_ALREADY_EXISTS, or with STOCK_BELOW_SOLD for a reward that was sold before it was removed.
+        """
 
     @_abc_1.abstractmethod
     def UpdateReward(
@@ -161,6 +169,7 @@ class RedemptionServiceServicer(metaclass=_abc_1.ABCMeta):
         Refuses, in this order, with MEMBER_NOT_FOUND, REWARD_NOT_FOUND, REWARD_NOT_REDEEMABLE, TIER_NOT_ELIGIBLE,
         MEMBER_LIMIT_REACHED, SOLD_OUT or INSUFFICIENT_POINTS.
         A refused attempt of a known member at a known reward is kept as a failed redemption with its reason.
+        Refuses with NOT_READY when it is not finished within the deadline: the same request waits for it again.
         """
 
     @_abc_1.abstractmethod
