@@ -6,17 +6,25 @@ A ladder that appears is noted with the instant of the apply: members who joined
 lowest level from then on.
 """
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from guerdon.tiers.v1 import program_pb2 as pb
 from services.tiers import program, store, tables
 from services.tiers.ladders import LadderId, LadderStart, TiersProgram
 from shared import differences, errors
 from shared.clock import Clock
-from shared.database import Database, Tx
+from shared.database import Database, Tx, is_transient
 from shared.differences import Difference
+from shared.group_commit import TooContended
 from shared.programs import Programs, Version, Versioned
+
+_ATTEMPTS_MAX = 6
+_BACKOFF_SECONDS = 0.01
+
+T = TypeVar("T")
 
 SOURCE = "earning"
 """The service whose feed tiers follows."""
@@ -61,7 +69,8 @@ class Documents:
                 raise errors.EtagMismatch(expected=etag, actual=_etag(before))
             _merged(before, document, prune=prune)
             return _applied(before, before, document, prune=prune)
-        async with self._database.transaction() as tx:
+
+        async def put_in_force(tx: Tx) -> Applied:
             before = await self._current(tx, document.program_id)
             merged = _merged(before, document, prune=prune)
             after = await self._programs.apply(
@@ -73,9 +82,12 @@ class Documents:
                 etag=etag or _etag(before),
                 now=self._clock.now(),
             )
+            _check_no_other(before, after)
             if before is None or after.version.version != before.version.version:
                 await _begin_ladders(tx, before, after)
-        return _applied(before, after, document, prune=prune)
+            return _applied(before, after, document, prune=prune)
+
+        return await in_transaction(self._database, put_in_force)
 
     async def get(self, program_id: str, version: int) -> Version:
         """A version, 0 for the one in force; refuses ProgramNotFound or ProgramVersionNotFound."""
@@ -87,6 +99,30 @@ class Documents:
 
     async def _current(self, tx: Tx, program_id: str) -> Versioned[TiersProgram] | None:
         return (await self._programs.current(tx, [program_id])).get(program_id)
+
+
+async def in_transaction(database: Database, work: Callable[[Tx], Awaitable[T]]) -> T:
+    """Run work in a transaction of its own, anew after a transient error.
+
+    Refuses TooContended when these do not end.
+    """
+    for attempt in range(1, _ATTEMPTS_MAX + 1):
+        try:
+            async with database.transaction() as tx:
+                return await work(tx)
+        except Exception as error:
+            if isinstance(error, errors.Refusal) or not is_transient(error):
+                raise
+            if attempt == _ATTEMPTS_MAX:
+                raise TooContended(attempts=attempt) from error
+        await asyncio.sleep(_BACKOFF_SECONDS * 2**attempt)
+    raise AssertionError("unreachable")  # pragma: no cover - the last attempt returns or raises
+
+
+def _check_no_other(before: Versioned[TiersProgram] | None, after: Versioned[TiersProgram]) -> None:
+    """Refuse EtagMismatch when somebody made the first version between our look and our lock."""
+    if before is None and after.version.version != 1:
+        raise errors.EtagMismatch(expected="", actual=after.version.etag)
 
 
 async def _begin_ladders(

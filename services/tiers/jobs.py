@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from services.tiers import store
+from services.tiers.documents import in_transaction
 from services.tiers.domain import Command, EnterLadders
 from services.tiers.store import UnfilledLadder
-from shared.database import Database
+from shared.database import Database, Tx
 from shared.jobs import Job
 
 _PIECE = 500
@@ -53,14 +54,17 @@ class FillLadders:
             results = await self._sink.submit_many(commands, wait=True)
             _raise_first(results)
             done, after = done + len(keys), keys[-1]
-        async with self._database.transaction() as tx:
+
+        async def finish(tx: Tx) -> bool:
             # Looked at again: the ladder may have been removed and brought back meanwhile.
             left = await store.unplaced_members(
                 tx, ladder.program_id, ladder.ladder_id, after="", count=1
             )
             if not left:
                 await store.set_filled(tx, {(ladder.program_id, ladder.ladder_id): True})
-        return done + (not left)
+            return not left
+
+        return done + await in_transaction(self._database, finish)
 
     async def _unplaced(self, ladder: UnfilledLadder, after: str) -> list[str]:
         async with self._database.reading() as tx:

@@ -14,6 +14,7 @@ FROM_THE_KERNEL = {
     programs.ProgramVersionNotFound,
     followers.MalformedFeedToken,
     group_commit.DatabaseUnavailable,
+    group_commit.TooContended,
 }
 
 

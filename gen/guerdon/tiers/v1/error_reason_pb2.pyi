@@ -100,6 +100,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "DATABASE_UNAVAILABLE", "domain": "guerdon", "metadata": {"retry_after_seconds": "1"}}
     """
+    ERROR_REASON_TOO_CONTENDED: _ErrorReason.ValueType  # 16
+    """ABORTED: other applies were faster, time and again; nothing was done, and the call may be sent again.
+
+    {"reason": "TOO_CONTENDED", "domain": "guerdon", "metadata": {"attempts": "6"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -183,5 +188,10 @@ ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 15
 """UNAVAILABLE: the database cannot be reached; the call may be sent again.
 
 {"reason": "DATABASE_UNAVAILABLE", "domain": "guerdon", "metadata": {"retry_after_seconds": "1"}}
+"""
+ERROR_REASON_TOO_CONTENDED: ErrorReason.ValueType  # 16
+"""ABORTED: other applies were faster, time and again; nothing was done, and the call may be sent again.
+
+{"reason": "TOO_CONTENDED", "domain": "guerdon", "metadata": {"attempts": "6"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
