@@ -101,7 +101,7 @@ class Refusal(Exception):
 
     def __eq__(self, other: object) -> bool:
         """Refusals are equal when class and fields are (a stored one equals the original)."""
-        return type(self) is type(other) and _values(self) == _values(other)
+        return type(self) is type(other) and vars(self) == vars(other)
 
     def __hash__(self) -> int:
         """Hash by identity of the class: fields may be long, and few refusals are ever hashed."""

@@ -7,12 +7,14 @@ Common settings are `GUERDON_<FIELD>`, those of one service `GUERDON_<SERVICE>_<
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, TypeVar, get_type_hints
 
 SERVICES = ("earning", "tiers", "redemption", "gamification")
 _PREFIX = "GUERDON_"
+# What the test suite is told, and the services that it starts are not asked about.
+_TESTS = "GUERDON_TEST_"
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 S = TypeVar("S", bound="ServiceSettings")
@@ -114,7 +116,7 @@ def _key(field: "Field[object]", service: str) -> str:
 def _is_of_another(key: str, service: str) -> bool:
     """Whether a key is for another service, which checks it itself."""
     others = tuple(f"{_PREFIX}{other.upper()}_" for other in SERVICES if other != service)
-    return key.startswith(others)
+    return key.startswith((*others, _TESTS))
 
 
 def _value(key: str, text: str, kind: object) -> object:
@@ -127,6 +129,11 @@ def _value(key: str, text: str, kind: object) -> object:
         if text.lower() in _TRUE | _FALSE:
             return text.lower() in _TRUE
         raise BadSettings(f"{key}={text!r} must be true or false")
+    if kind is timedelta:
+        try:
+            return timedelta(seconds=float(text))
+        except (ValueError, OverflowError):
+            raise BadSettings(f"{key}={text!r} must be a number of seconds") from None
     return Path(text) if kind is Path else text
 
 
