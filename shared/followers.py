@@ -12,7 +12,7 @@ retries.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -185,9 +185,7 @@ class Follower:
         by_partition: dict[int, list[pb.Event]] = {}
         for event in events:
             by_partition.setdefault(event.partition, []).append(event)
-        async with asyncio.TaskGroup() as group:
-            for partition, part in by_partition.items():
-                group.create_task(self._apply_partition(partition, part))
+        await _all([self._apply_partition(*each) for each in by_partition.items()])
 
     async def _apply_partition(self, partition: int, events: Sequence[pb.Event]) -> None:
         ready: list[Followed] = []
@@ -226,7 +224,10 @@ class Follower:
         self.failure = failure
         self._advance({})
         logger.critical(
-            "follower_stopped", source=self.source, reason=failure.reason, **failure.metadata()
+            "follower_stopped",
+            source=self.source,
+            reason=failure.reason,
+            details=failure.metadata(),
         )
 
     def _say(self, failure: Exception) -> None:
@@ -277,6 +278,25 @@ def followed(
 
 def _is_fatal(failure: errors.Refusal) -> bool:
     return failure.reason in _FATAL or isinstance(failure, PartitionsDiffer)
+
+
+async def _all(parts: Sequence[Coroutine[None, None, None]]) -> None:
+    """Run these beside each other; the first error ends the others and is raised as it is.
+
+    A TaskGroup of Python 3.11 forgets that it was cancelled when a task fails at that moment, and a
+    follower must never miss that it is to stop.
+    """
+    if not parts:  # a page without events, as the first one may be
+        return
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 class _Cursors:

