@@ -25,7 +25,7 @@ OPTIONS = (
     ("grpc.max_concurrent_streams", 1_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     # A client looks for new copies when it connects anew.
     ("grpc.max_connection_age_ms", 3_600_000),

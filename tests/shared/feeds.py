@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import grpc
 from google.protobuf.wrappers_pb2 import StringValue
+
 from guerdon.feed.v1 import feed_service_pb2 as pb
 from guerdon.feed.v1.feed_service_pb2_grpc import add_FeedServiceServicer_to_server
-
 from shared.clock import SimulatedClock
 from shared.database import Database, new_metadata
 from shared.feed import FeedServicer, Progress
@@ -73,9 +73,11 @@ def servicer_of(
 
 
 @asynccontextmanager
-async def serving(servicer: FeedServicer) -> AsyncIterator[grpc.aio.Channel]:
-    """Serve on a loopback port of the system's choice; give a channel to it."""
-    server = RpcServer("feeds", "127.0.0.1:0", concurrency_max=1_000, ids=SystemIds())
+async def serving(
+    servicer: FeedServicer, *, listen: str = "127.0.0.1:0"
+) -> AsyncIterator[grpc.aio.Channel]:
+    """Serve on a loopback port, of the system's choice by default; give a channel to it."""
+    server = RpcServer("feeds", listen, concurrency_max=1_000, ids=SystemIds())
     service = pb.DESCRIPTOR.services_by_name["FeedService"].full_name
     server.add(add_FeedServiceServicer_to_server, servicer, service)
     await server.start()
