@@ -25,7 +25,7 @@ def commands_of(event: feed.Event) -> tuple[Command, ...]:
             member_key=MemberKey(changed.member_key),
             ladder_id=changed.ladder_id,
             level=LevelFrom(
-                effective_time=instant(changed.effective_time, "effective_time"),
+                effective_time=instant(changed.effective_time),
                 level_id=LevelId(changed.level_id),
             ),
             level_rank=changed.level_rank,

@@ -52,13 +52,9 @@ MEMBER_ID = "member_id"
 # Instants ----------------------------------------------------------------------------------------
 
 
-def instant(stamp: Timestamp, field: str) -> datetime:
-    """Aware UTC instant of a Timestamp, to the microsecond. Refuses FieldViolations."""
-    try:
-        return EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
-    except OverflowError:
-        violation = Violation(field=field, description="must lie between the years 1 and 9999")
-        raise errors.FieldViolations(violations=(violation,)) from None
+def instant(stamp: Timestamp) -> datetime:
+    """Aware UTC instant of a Timestamp, to the microsecond; the edge has checked its range."""
+    return EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
 
 
 def digest(message: Message) -> str:
@@ -80,10 +76,7 @@ def enroll_from_proto(request: pb.EnrollMemberRequest) -> EnrollMember:
 
 
 def record_from_proto(program_id: str, activity: activity_pb2.Activity) -> RecordActivity:
-    """Command of an activity; what is stored of it, and read by conditions, has no member_id.
-
-    Refuses FieldViolations for an impossible instant.
-    """
+    """Command of an activity; what is stored of it, and read by conditions, has no member_id."""
     view = activity_pb2.Activity()
     view.CopyFrom(activity)
     view.ClearField("member_id")
@@ -97,7 +90,7 @@ def record_from_proto(program_id: str, activity: activity_pb2.Activity) -> Recor
         activity_id=ActivityId(activity.activity_id),
         member_id=MemberId(member_id),
         type=activity.type,
-        occurred_time=instant(activity.occurred_time, "activity.occurred_time"),
+        occurred_time=instant(activity.occurred_time),
         source=activity.source,
         external_reference=activity.external_reference,
         amount=payment.amount_minor if has_payment else None,
@@ -118,7 +111,7 @@ def reverse_from_proto(program_id: str, order: pb.ReversalOrder) -> ReverseActiv
         program_id=ProgramId(program_id),
         reversal_id=ReversalId(order.reversal_id),
         activity_id=ActivityId(order.activity_id),
-        occurred_time=instant(order.occurred_time, "order.occurred_time"),
+        occurred_time=instant(order.occurred_time),
         scope=_scope(order),
         reason=order.reason,
         digest=digest(order),
@@ -149,10 +142,10 @@ def _scope(order: pb.ReversalOrder) -> Whole | Lines | Amount:
 
 
 def credit_from_proto(request: pb.CreditPointsRequest) -> CreditPoints:
-    """Command of a CreditPoints call. Refuses FieldViolations for an impossible instant."""
+    """Command of a CreditPoints call."""
     occurred = None
     if request.HasField("occurred_time"):
-        occurred = instant(request.occurred_time, "occurred_time")
+        occurred = instant(request.occurred_time)
     return CreditPoints(
         program_id=ProgramId(request.program_id),
         request_id=request.request_id,

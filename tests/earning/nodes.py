@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from itertools import count
 from typing import cast
 
 from google.protobuf import json_format
@@ -141,11 +140,10 @@ def order(
 class Node:
     """One process of earning."""
 
-    def __init__(self, database: Database, clock: SimulatedClock, lanes: int = 3) -> None:
+    def __init__(self, database: Database, clock: SimulatedClock, seed: int = 1) -> None:
         self.database = database
         self.clock = clock
-        self.ids = SeededIds(7)
-        self._requests = count(1)
+        self.ids = SeededIds(seed)
         programs = documents.programs(PARTITIONS)
         self.work = EarningWork(programs, self.ids)
         self.executor = Executor(
@@ -159,7 +157,7 @@ class Node:
         self.group_commit = GroupCommit(
             self.executor.execute,
             route=lambda item: partition_of_item(item, PARTITIONS),
-            lanes_max=lanes if database.dialect == "postgresql" else 1,
+            lanes_max=3 if database.dialect == "postgresql" else 1,
             service="earning",
             ids=self.ids,
         )
@@ -169,7 +167,7 @@ class Node:
         self.expire_holds = ExpireHolds(database, self.group_commit, clock)
 
     def request_id(self) -> str:
-        return f"r-{next(self._requests)}"
+        return f"r-{self.ids.new()}"
 
     async def apply(self, **changes: object) -> None:
         await self.documents.apply(

@@ -1,0 +1,164 @@
+"""A verification finds whatever was changed behind the service's back."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from services.earning import tables
+from shared.database import Database
+from tests.earning.nodes import START, Node, order, prepared, purchase
+
+
+async def story(node: Node) -> None:
+    """Something of everything, for two members."""
+    for member in ("ann", "bob"):
+        await node.record(purchase(f"{member}-1", member, [(3, 10_000), (2, 555)], receipt=member))
+        await node.record(purchase(f"{member}-2", member, [(1, 700)], category="postage"))
+        await node.credit(40, member)
+        first = await node.hold(30, member)
+        await node.capture(first.hold_id, 20)
+        await node.refund(first.hold_id, 5)
+        await node.hold(10, member)
+        await node.reverse(order(f"{member}-v", f"{member}-1", lines=[(1, 2)]))
+    assert await node.verify() == []
+
+
+def _drop_triggers(dialect: str) -> list[str]:
+    if dialect == "postgresql":
+        return [f"DROP TRIGGER {name}_append_only ON {name}" for name in ("entries", "lot_uses")]
+    return [
+        f"DROP TRIGGER {name}_no_{verb}"
+        for name in ("entries", "lot_uses")
+        for verb in ("update", "delete")
+    ]
+
+
+@pytest.fixture
+async def books(database: Database) -> AsyncIterator[Node]:
+    """A ledger whose triggers somebody with the right to do so has removed."""
+    async with _unprotected(database) as node:
+        yield node
+
+
+@pytest.fixture
+async def sqlite_books(sqlite_database: Database) -> AsyncIterator[Node]:
+    """The same, on SQLite."""
+    async with _unprotected(sqlite_database) as node:
+        yield node
+
+
+@asynccontextmanager
+async def _unprotected(database: Database) -> AsyncIterator[Node]:
+    node = await prepared(database)
+    await story(node)
+    async with database.transaction() as tx:
+        for statement in _drop_triggers(database.dialect):
+            await tx.core.execute(sa.text(statement))
+    yield node
+    await node.group_commit.close()
+
+
+def _changed(name: str, value: object) -> object:
+    """Another value that the column could have."""
+    if value is None:
+        return START
+    if isinstance(value, bytes):
+        return bytes([value[0] ^ 1]) + value[1:]
+    if isinstance(value, datetime):
+        return value + timedelta(microseconds=1)
+    if isinstance(value, int):
+        return value + 1
+    others = {"earn": "credit", "issuance": "expiry", "": "x"}
+    assert isinstance(value, str), name
+    return others.get(value, f"{value}x")
+
+
+async def _found_after(node: Node, change: sa.Update | sa.Delete | sa.Insert) -> set[str]:
+    """Rules that are violated after a change; none when the database itself refuses it."""
+    try:
+        async with node.database.transaction() as tx:
+            await tx.core.execute(change)
+    except sa.exc.IntegrityError:
+        return {"refused by the database"}
+    return {each.rule for each in await node.verify()}
+
+
+TAMPERED = [
+    (table, column.name)
+    for table in (tables.entries, tables.lot_uses, tables.wallets, tables.lots)
+    for column in table.columns
+    if column.name != "is_open"  # a CHECK keeps it with what remains
+]
+
+
+@pytest.mark.parametrize(
+    ("table", "name"), TAMPERED, ids=[f"{table.name}-{name}" for table, name in TAMPERED]
+)
+async def test_a_change_of_any_column_of_any_row_is_found(
+    sqlite_books: Node, table: sa.Table, name: str
+) -> None:
+    """Every row in turn: changed, found, and changed back."""
+    node = sqlite_books
+    async with node.database.reading() as tx:
+        rows = await tx.fetch(sa.select(table))
+    keys = list(table.primary_key.columns)
+    for row in rows:
+        old = getattr(row, name)
+        new = _changed(name, old)
+        places = [key == getattr(row, key.name) for key in keys]
+        found = await _found_after(node, sa.update(table).where(*places).values({name: new}))
+        assert found, (row, new)
+        if found != {"refused by the database"}:
+            moved = [key == (new if key.name == name else getattr(row, key.name)) for key in keys]
+            back = sa.update(table).where(*moved).values({name: old})
+            assert await _found_after(node, back) == set()
+
+
+@pytest.mark.parametrize("table", ["entries", "lot_uses", "wallets", "lots", "holds", "reversals"])
+async def test_a_row_that_was_removed_is_found(books: Node, table: str) -> None:
+    found = tables.metadata.tables[table]
+    async with books.database.reading() as tx:
+        row = (await tx.fetch(sa.select(found)))[0]
+    places = [key == getattr(row, key.name) for key in found.primary_key.columns]
+    assert await _found_after(books, sa.delete(found).where(*places))
+
+
+CHANGES: list[tuple[str, dict[str, object], str]] = [
+    ("activities", {"points": 1_000}, "activity_lines"),
+    ("activities", {"amount_reversed": 7}, "activity_reversals"),
+    ("activities", {"level_id": "gold"}, "activity_lines"),
+    ("activities", {"content": b""}, "activity_recomputed"),
+    ("activity_lines", {"points": 999}, "activity_lines"),
+    ("activity_lines", {"quantity_returned": 1}, "activity_reversals"),
+    ("reversals", {"points": 1, "owed": 0}, "activity_reversals"),
+    ("holds", {"captured": 0, "refunded": 0}, "holds_equal_entries"),
+    ("holds", {"points": 999}, "holds_equal_entries"),
+    ("entries", {"type": "gift"}, "entry_type"),
+    ("entries", {"explanation": "{}"}, "entry_chain"),
+]
+
+
+@pytest.mark.parametrize(("table", "values", "rule"), CHANGES)
+async def test_what_was_changed_is_named(
+    books: Node, table: str, values: dict[str, object], rule: str
+) -> None:
+    found = tables.metadata.tables[table]
+    assert rule in await _found_after(books, sa.update(found).values(values))
+
+
+async def test_swapped_entries_are_found(sqlite_books: Node) -> None:
+    async with sqlite_books.database.transaction() as tx:
+        for new, old in ((100, 1), (1, 2), (2, 100)):
+            change = sa.update(tables.entries).where(tables.entries.c.sequence == old)
+            await tx.core.execute(change.values(sequence=new))
+    assert {each.rule for each in await sqlite_books.verify()} >= {"entry_chain"}
+
+
+async def test_progress_ends_with_everything_done(books: Node) -> None:
+    last: dict[str, tuple[int, int]] = {}
+    async for progress in books.verification.run(""):
+        last[progress.stage] = (progress.done, progress.total)
+    assert last == {"wallets": (2, 2), "activities": (4, 4)}
