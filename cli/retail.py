@@ -7,11 +7,12 @@ second run of a replay sends equal contents.
 """
 
 import csv
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -31,6 +32,11 @@ PRODUCT = "product"
 SERVICE = "service"
 QUANTITY_MAX = 1_000_000_000
 AMOUNT_MINOR_MAX = 10**15
+INVOICE_MAX = 63
+"""So that the pair of two numbers and a colon is a reversal's identifier, of at most 128."""
+TEXT_MAX = 128
+_WHOLE = re.compile(r"-?[0-9]{1,10}")
+_DECIMAL = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,20})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,20 +238,55 @@ def _replay_order(document: Document) -> tuple[datetime, str]:
 def _rows(path: Path) -> tuple[list[Row], list[BrokenRow]]:
     rows: list[Row] = []
     broken: list[BrokenRow] = []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        if tuple(header[1:]) != COLUMNS:
-            wanted, got = ", ".join(COLUMNS), ", ".join(header[1:]) or "nothing"
-            raise NotAnInvoiceFile(f"{path}: the header must name {wanted}, it names {got}")
-        customers: dict[str, str] = {}
-        for fields in reader:
-            read_row = _row(reader.line_num, fields, customers)
-            if isinstance(read_row, Row):
-                rows.append(read_row)
-            else:
-                broken.append(read_row)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = list(file)
+    except UnicodeDecodeError as error:
+        raise NotAnInvoiceFile(f"{path}: is not UTF-8 text") from error
+    header = _alone(lines[0]) if lines else []
+    if tuple(header[1:]) != COLUMNS:
+        wanted, got = ", ".join(COLUMNS), ", ".join(header[1:]) or "nothing"
+        raise NotAnInvoiceFile(f"{path}: the header must name {wanted}, it names {_short(got)}")
+    customers: dict[str, str] = {}
+    for line, fields in _records(lines, 1):
+        read_row = _row(line, fields, customers)
+        if isinstance(read_row, Row):
+            rows.append(read_row)
+        else:
+            broken.append(read_row)
     return rows, broken
+
+
+def _records(lines: Sequence[str], start: int) -> Iterator[tuple[int, Sequence[str]]]:
+    """The fields of each row from `lines[start]` on, with the line in the file that it starts on.
+
+    A quote that is not closed would take the rows behind it along; such a line stands for itself,
+    so that it breaks its own invoice only.
+    """
+    while start < len(lines):
+        reader = csv.reader((lines[at] for at in range(start, len(lines))), strict=True)
+        begin = start
+        try:
+            for fields in reader:
+                end = begin + reader.line_num
+                if end - start > 1 and len(fields) != len(COLUMNS) + 1:
+                    break
+                yield start + 1, fields
+                start = end
+            else:
+                return
+        except csv.Error:
+            pass
+        yield start + 1, _alone(lines[start])
+        start += 1
+
+
+def _alone(line: str) -> Sequence[str]:
+    """The fields of a line that quotes badly, whatever follows it."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:  # a field beyond the reader's limit
+        return line.split(",")
 
 
 def _row(line: int, fields: Sequence[str], customers: dict[str, str]) -> Row | BrokenRow:
@@ -258,32 +299,30 @@ def _row(line: int, fields: Sequence[str], customers: dict[str, str]) -> Row | B
     if len(fields) != len(COLUMNS) + 1:
         return broken(f"has {len(fields)} columns instead of {len(COLUMNS) + 1}")
     _, _, sku, _, quantity, date, price, customer, _ = (field.strip() for field in fields)
-    for name, text in (("InvoiceNo", invoice), ("StockCode", sku), ("CustomerID", customer)):
-        if not text or len(text) > 128:
-            return broken(f"{name} must have 1 to 128 characters")
+    for name, text, limit in (
+        ("InvoiceNo", invoice, INVOICE_MAX),
+        ("StockCode", sku, TEXT_MAX),
+        ("CustomerID", customer, TEXT_MAX),
+    ):
+        if not 1 <= len(text) <= limit or "\0" in text:
+            return broken(f"{name} must have 1 to {limit} characters, none of them U+0000")
     if customers.setdefault(invoice, customer) != customer:
         return broken(
             f"CustomerID {customer} differs from {customers[invoice]} of the same invoice"
         )
-    try:
-        units = int(quantity)
-    except ValueError:
-        return broken(f"Quantity {quantity!r} is not a whole number")
-    try:
-        pounds = Decimal(price)
-    except InvalidOperation:
-        return broken(f"UnitPrice {price!r} is not a number")
-    if (
-        not pounds.is_finite()
-        or abs(pounds) > AMOUNT_MINOR_MAX
-        or abs(units) > QUANTITY_MAX
-        or abs(pounds * units * 100) > AMOUNT_MINOR_MAX
-    ):
+    if not _WHOLE.fullmatch(quantity) or abs(int(quantity)) > QUANTITY_MAX:
+        return broken(
+            f"Quantity {_short(quantity)} is not a whole number of at most {QUANTITY_MAX}"
+        )
+    if not _DECIMAL.fullmatch(price):
+        return broken(f"UnitPrice {_short(price)} is not a number such as 2.95")
+    units, pounds = int(quantity), Decimal(price)
+    if abs(pounds * units * 100) > AMOUNT_MINOR_MAX:
         return broken(f"Quantity {quantity} at {price} is beyond {AMOUNT_MINOR_MAX} pence")
     try:
         local = datetime.strptime(date, "%m/%d/%Y %H:%M").replace(tzinfo=SHOP_ZONE)
     except ValueError:
-        return broken(f"InvoiceDate {date!r} is not month/day/year hour:minute")
+        return broken(f"InvoiceDate {_short(date)} is not month/day/year hour:minute")
     return Row(
         line=line,
         invoice=invoice,
@@ -304,3 +343,8 @@ def _purchase_line(row: Row) -> PurchaseLine:
         quantity=row.quantity,
         amount_minor=int(pence),
     )
+
+
+def _short(text: str) -> str:
+    """A text as a complaint shows it."""
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
