@@ -61,6 +61,7 @@ async def start(
             base.database,
             catalogues,
             FeedServiceStub(base.channels[EARNING]),
+            base.clock,
             partitions=settings.partitions,
         ),
         writing.followers,

@@ -24,15 +24,17 @@ in work are left out. Rules:
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 
 from guerdon.earning.v1 import events_pb2, ledger_pb2
 from guerdon.feed.v1 import feed_service_pb2 as feed
-from services.redemption import store, store_checks, tables
+from services.redemption import store, store_checks, tables, wire
 from services.redemption.documents import EARNING, Catalogues
 from services.redemption.domain import Redemption, State
+from shared.clock import Clock
 from shared.database import Database, Tx
 from shared.rpc.client import refusal_of
 
@@ -76,12 +78,14 @@ class Verification:
         database: Database,
         catalogues: Catalogues,
         earning: "FeedServiceAsyncStub",
+        clock: Clock,
         *,
         partitions: int,
     ) -> None:
         self._database = database
         self._catalogues = catalogues
         self._earning = earning
+        self._clock = clock
         self._partitions = partitions
 
     async def run(self, program_id: str) -> AsyncIterator[Progress]:
@@ -136,7 +140,8 @@ class Verification:
                 after += len(page)
                 done += len(page)
                 yield Progress(stage="holds", done=done, total=max(done, total))
-            for piece in _pieces(await self._settled(compare(redemptions, holds))):
+            found = compare(redemptions, holds, self._clock.now())
+            for piece in _pieces(await self._settled(found)):
                 yield Progress(stage="holds", done=done, total=max(done, total), violations=piece)
 
     async def _settled(self, found: Iterable[tuple[Redemption, Violation]]) -> list[Violation]:
@@ -188,9 +193,12 @@ def fold(holds: Holds, events: Iterable[feed.Event]) -> None:
 
 
 def compare(
-    redemptions: Iterable[Redemption], holds: Holds
+    redemptions: Iterable[Redemption], holds: Holds, now: datetime
 ) -> Iterable[tuple[Redemption, Violation]]:
-    """Compare finished redemptions with the holds of their points."""
+    """Compare finished redemptions with the holds of their points.
+
+    A hold whose time is over is not open, whether or not earning has booked that yet.
+    """
     for redemption in redemptions:
         found = holds.get(redemption.redemption_id, {}).values()
         spent = [
@@ -198,7 +206,11 @@ def compare(
             for each in found
             if each.state == ledger_pb2.Hold.STATE_CAPTURED
         ]
-        open_holds = [each.hold_id for each in found if each.state == ledger_pb2.Hold.STATE_OPEN]
+        open_holds = [
+            each.hold_id
+            for each in found
+            if each.state == ledger_pb2.Hold.STATE_OPEN and wire.instant(each.expire_time) > now
+        ]
         rule, expected = _expected(redemption)
         if rule and (spent != expected or open_holds):
             text = f"holds captured {spent}, open {open_holds}; expected {expected}"
