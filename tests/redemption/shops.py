@@ -302,16 +302,19 @@ async def shop_of(
         stop_grace=0,
     )
     running = await service.start(settings, clock=clock)
-    async with channel(earning.address) as to_earning:
-        stub = EarningServiceStub(to_earning)
+    to_earning = channel(earning.address)
+    stub = EarningServiceStub(to_earning)
+    shop = Shop(gate, clock, settings, stub, running, channel(running.address), to_earning)
+    try:
         await stub.ApplyEarningProgram(earning_pb.ApplyEarningProgramRequest(program=document()))
-        shop = Shop(gate, clock, settings, stub, running, channel(running.address), to_earning)
         yield shop
+    finally:
         gate.go_on.set()
         await shop.opened.close()
         await shop.running.stop()
-    await gate.close()
-    await earning.stop()
+        await to_earning.close()
+        await gate.close()
+        await earning.stop()
 
 
 async def refused(call: Awaitable[object]) -> RemoteRefusal:

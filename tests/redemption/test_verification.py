@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from services.redemption import tables
 from shared.database import Database
-from tests.redemption.shops import PROGRAM, Shop, refused, reward, shop_of
+from tests.redemption.shops import NOW, PROGRAM, Shop, refused, reward, shop_of
 
 _r, _v, _i = tables.redemptions, tables.vouchers, tables.kernel.intentions
 _completed = _r.c.state == "completed"
@@ -33,7 +33,7 @@ TAMPERED: list[tuple[Sequence[sa.Executable], set[str]]] = [
     (
         [
             _v.insert().values(
-                program_id=PROGRAM, code_hash="x", redemption_id="x", hint="", issue_time=0
+                program_id=PROGRAM, code_hash="x", redemption_id="x", hint="", issue_time=NOW
             )
         ],
         {"voucher_has_redemption"},
