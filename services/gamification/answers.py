@@ -3,6 +3,7 @@
 from guerdon.feed.v1 import program_document_pb2, verification_pb2
 from guerdon.gamification.v1 import challenge_pb2
 from guerdon.gamification.v1 import gamification_service_pb2 as pb
+from guerdon.gamification.v1 import leaderboard_pb2 as board_pb
 from guerdon.gamification.v1 import leaderboard_service_pb2 as boards_pb
 from guerdon.gamification.v1 import program_pb2 as program_pb
 from services.gamification import wire
@@ -40,14 +41,15 @@ def standing_to_proto(page: Page) -> boards_pb.GetStandingResponse:
     """A member's row and those around it."""
     view = page.view
     rows = wire.rows_to_proto(view.rows, view.names)
-    response = boards_pb.GetStandingResponse(period=page.period)
-    standing = response.standing
-    standing.row.CopyFrom(rows[view.own])
-    standing.member_count = view.member_count
-    if len(rows) > 1:
-        standing.above.extend(rows[: view.own])
-        standing.below.extend(rows[view.own + 1 :])
-    return response
+    return boards_pb.GetStandingResponse(
+        standing=board_pb.Standing(
+            row=rows[view.own],
+            above=rows[: view.own],
+            below=rows[view.own + 1 :],
+            member_count=view.member_count,
+        ),
+        period=page.period,
+    )
 
 
 def version_to_proto(version: Version) -> program_pb.GamificationProgramVersion:

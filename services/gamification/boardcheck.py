@@ -82,6 +82,9 @@ class BoardCheck:
             except (_NotReadyError, RedisError, OSError) as error:
                 logger.warning("board_not_compared", board_id=place.board_id, error=str(error))
                 found = [_violation("board_is_ready", place, "the index stopped answering")]
+            except OverflowError:
+                # No instant that we know: somebody else wrote it.
+                found = [_violation("board_equals_scores", place, "an element is none of ours")]
             if not found or before == await self._log.heads([place]):
                 return found
         logger.warning("board_never_still", board_id=place.board_id, period=place.period)

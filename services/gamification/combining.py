@@ -9,6 +9,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+_TURNS_MAX = 8
+"""Turns of the event loop that a batch waits for more; a turn of an idle loop takes nothing."""
+
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -40,12 +43,21 @@ class Combiner(Generic[Q, A]):
     async def _run(self) -> None:
         try:
             while self._waiting:
+                await self._linger()
                 count = min(len(self._waiting), self._batch_max)
                 batch = [self._waiting.popleft() for _ in range(count)]
                 # Who was cancelled meanwhile does not want to know any more.
                 await self._settle([each for each in batch if not each[1].done()])
         finally:
             self._task = None
+
+    async def _linger(self) -> None:
+        """Let those join whose questions are about to come: as long as each turn brings more."""
+        for _ in range(_TURNS_MAX):
+            before = len(self._waiting)
+            await asyncio.sleep(0)
+            if len(self._waiting) == before or before >= self._batch_max:
+                return
 
     async def _settle(self, batch: Sequence[tuple[Q, "asyncio.Future[A]"]]) -> None:
         try:

@@ -46,6 +46,7 @@ class Documents:
         self._known: Mapping[str, Program] = {}
         self._layouts: Mapping[tuple[str, str], Layout] = {}
         self._fresh_until = 0.0
+        self._applies = 0
         self._refreshing = asyncio.Lock()
 
     async def apply(
@@ -82,6 +83,7 @@ class Documents:
                 now=self._clock.now(),
             )
         self._fresh_until = 0.0
+        self._applies += 1
         return _applied(before, after, document, prune=prune)
 
     async def get(self, program_id: str, version: int) -> Version:
@@ -105,16 +107,20 @@ class Documents:
             raise errors.ProgramNotFound(program_id=program_id)
         return found
 
-    async def layouts(self) -> Mapping[tuple[str, str], Layout]:
-        """Layout of every board in force, by program and board; at most a second late."""
-        if monotonic() >= self._fresh_until:
-            await self._refresh()
+    async def layouts(self, *, fresh: bool = False) -> Mapping[tuple[str, str], Layout]:
+        """Layout of every board in force, by program and board; at most a second late.
+
+        `fresh`: not late at all.
+        """
+        if fresh or monotonic() >= self._fresh_until:
+            await self._refresh(force=fresh)
         return self._layouts
 
     async def _refresh(self, *, force: bool = False) -> None:
         async with self._refreshing:
             if monotonic() < self._fresh_until and not force:
                 return
+            applies = self._applies
             async with self._database.reading() as tx:
                 ids = await query_store.program_ids(tx)
                 found = await self._programs.current(tx, ids)
@@ -124,7 +130,9 @@ class Documents:
                 for program_id, program in self._known.items()
                 for board_id, board in program.boards.items()
             }
-            self._fresh_until = monotonic() + _FRESH_SECONDS
+            # What was applied while this was being read is not in it.
+            is_fresh = applies == self._applies
+            self._fresh_until = monotonic() + _FRESH_SECONDS if is_fresh else 0.0
 
     async def _current(self, tx: Tx, program_id: str) -> Versioned[Program] | None:
         return (await self._programs.current(tx, [program_id])).get(program_id)

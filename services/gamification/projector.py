@@ -10,11 +10,13 @@ A pass over the boards that were just changed is cheap; a pass over all of them 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
 import structlog
 from redis.exceptions import RedisError
 
+from services.gamification.combining import Combiner
 from services.gamification.index import BoardIndex, ChangedScore, IndexState, Place
 from services.gamification.ranking import Layout
 from services.gamification.score_store import ScoreLog
@@ -31,8 +33,12 @@ _RETRY_SECONDS = 0.2
 
 logger = structlog.get_logger(__name__)
 
-Layouts = Callable[[], Awaitable[Mapping[tuple[str, str], Layout]]]
-"""Layout of every board of every program in force, by program and board."""
+
+class Layouts(Protocol):
+    """Gives the layout of every board in force, by program and board."""
+
+    async def __call__(self, *, fresh: bool = False) -> Mapping[tuple[str, str], Layout]:
+        """At most a second late, or not at all when `fresh`."""
 
 
 class Projector:
@@ -49,6 +55,9 @@ class Projector:
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
         self._next_full_pass = 0.0
+        self._combiner: Combiner[tuple[Place, Layout], bool] = Combiner(
+            self._are_current, batch_max=_STATES_PER_PIPELINE
+        )
 
     def touch(self, places: Collection[Place]) -> None:
         """Note boards that a transaction is about to change; looked at after its commit."""
@@ -117,12 +126,23 @@ class Projector:
                 await self._project_place(place, layout, state, heads[place])
 
     async def is_current(self, place: Place, layout: Layout) -> bool:
-        """Whether the index answers for a place and has everything that is committed now."""
-        heads = (await self._log.heads([place]))[place]
-        (state,) = await self._index.states([(place, layout)])
-        return (state.is_ready or not heads) and all(
-            state.cursors.get(partition, 0) >= head for partition, head in heads.items()
-        )
+        """Whether the index answers for a place and has everything that is committed now.
+
+        Who asks at the same time is answered together. Raises RedisError.
+        """
+        return await self._combiner.ask((place, layout))
+
+    async def _are_current(self, asked: Sequence[tuple[Place, Layout]]) -> list[bool]:
+        known = list(dict.fromkeys(asked))
+        heads = await self._log.heads([place for place, _ in known])
+        states = await self._index.states(known)
+        current = {}
+        for (place, layout), state in zip(known, states, strict=True):
+            wanted = heads[place]
+            current[place, layout] = (state.is_ready or not wanted) and all(
+                state.cursors.get(partition, 0) >= head for partition, head in wanted.items()
+            )
+        return [current[each] for each in asked]
 
     async def progress(self) -> tuple[tuple[FeedPlace, ...], tuple[FeedPlace, ...]]:
         """How far the index is and how far it has to go, summed over all boards by partition.
@@ -135,7 +155,7 @@ class Projector:
             raise errors.NotReady(what="leaderboards") from None
 
     async def _progress(self) -> tuple[tuple[FeedPlace, ...], tuple[FeedPlace, ...]]:
-        layouts = await self._layouts()
+        layouts = await self._layouts(fresh=True)
         reached: dict[int, int] = {}
         wanted: dict[int, int] = {}
         known = [

@@ -49,12 +49,17 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedRow:
-    """One row of a board as the index tells it."""
+    """One row of a board as the index tells it; its instant is decoded when it is asked for."""
 
     member_key: MemberKey
     rank: int
     score: int
-    reached_time: datetime
+    reached_micros: int
+
+    @property
+    def reached_time(self) -> datetime:
+        """When the change that reached the score happened. Raises OverflowError for no instant."""
+        return _EPOCH + self.reached_micros * _MICROSECOND
 
 
 def time_bytes(reached_time: datetime) -> bytes:
@@ -73,10 +78,9 @@ def element(reached_time: datetime, member_key: str) -> bytes:
     return time_bytes(reached_time) + key_bytes(member_key)
 
 
-def decode_element(packed: bytes) -> tuple[datetime, MemberKey]:
-    """Instant and member key of an element."""
-    micros = _TIME.unpack_from(packed)[0] - _TIME_OFFSET
-    return _EPOCH + timedelta(microseconds=micros), MemberKey(packed[8:].hex())
+def decode_element(packed: bytes) -> tuple[int, MemberKey]:
+    """Microseconds since 1970 and member key of an element."""
+    return _TIME.unpack_from(packed)[0] - _TIME_OFFSET, MemberKey(packed[8:].hex())
 
 
 def ranked_rows(
@@ -94,9 +98,7 @@ def ranked_rows(
         if index and (layout.ties is Ties.STRICT or sort_score != previous):
             rank = rank + 1 if layout.ties is Ties.DENSE else first_place + index + 1
         previous = sort_score
-        reached_time, member_key = decode_element(packed_element)
+        micros, member_key = decode_element(packed_element)
         score = int(sort_score) if layout.ascending else -int(sort_score)
-        rows.append(
-            RankedRow(member_key=member_key, rank=rank, score=score, reached_time=reached_time)
-        )
+        rows.append(RankedRow(member_key=member_key, rank=rank, score=score, reached_micros=micros))
     return tuple(rows)

@@ -86,7 +86,7 @@ class Verification:
         async with self._database.reading() as tx:
             if program_id:
                 await self._programs.require(tx, program_id)
-            cursors = await self._feed.cursors(tx)
+            cursors = (await self._feed.look(tx)).cursors
         total = sum(each.position for each in cursors if each.source == SOURCE)
         done = 0
         yield Progress(stage="feed", done=0, total=total)

@@ -34,12 +34,15 @@ from shared.work import Followed, partition_of_item
 from tests.gamification.peers import (
     PARTITIONS,
     PROGRAM,
+    Peer,
     Published,
     at,
+    earning_peer,
     events_of,
     giftshop,
     with_games,
 )
+from tests.gamification.shop import Shop, open_shop
 
 
 def _free_port() -> int:
@@ -200,3 +203,19 @@ async def games(database: Database, boards_client: "redis.Redis") -> AsyncIterat
     made = games_over(database, boards_client, SimulatedClock(at("2011-03-15T12:00")))
     yield made
     await made.group_commit.close()
+
+
+@pytest.fixture
+async def peer(tmp_path: Path) -> AsyncIterator[Peer]:
+    """A peer with a log of its own."""
+    async with earning_peer(f"sqlite:///{tmp_path}/earning.db") as made:
+        yield made
+
+
+@pytest.fixture
+async def shop(
+    peer: Peer, database_url: str, board_url: str, boards_client: "redis.Redis"
+) -> AsyncIterator[Shop]:
+    """The service on both databases, with an empty index and no program."""
+    async with open_shop(peer, database_url, board_url) as opened:
+        yield opened

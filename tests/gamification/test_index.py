@@ -18,6 +18,7 @@ from services.gamification.index import (
     StandingRead,
 )
 from services.gamification.ranking import Layout, RankedRow, Ties
+from shared.database import to_micros
 
 LARGEST = 2**53 - 1
 PLACE = Place(program_id=ProgramId("shop"), board_id=BoardId("top"), period=Period("all"))
@@ -52,7 +53,10 @@ def ranking_of(rows: Sequence[ChangedScore], layout: Layout) -> list[RankedRow]:
             ranks.append(place + 1)
     return [
         RankedRow(
-            member_key=row.member_key, rank=rank, score=row.score, reached_time=row.reached_time
+            member_key=row.member_key,
+            rank=rank,
+            score=row.score,
+            reached_micros=to_micros(row.reached_time),
         )
         for rank, row in zip(ranks, listed, strict=True)
     ]

@@ -109,6 +109,21 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "OVERLOADED", "domain": "guerdon", "metadata": {"limit": "10000"}}
     """
+    ERROR_REASON_MALFORMED_FEED_TOKEN: _ErrorReason.ValueType  # 17
+    """INVALID_ARGUMENT: the token was not given by a mutation of this cluster.
+
+    {"reason": "MALFORMED_FEED_TOKEN", "domain": "guerdon", "metadata": {"token": "x", "field": "wait_for_token"}}
+    """
+    ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 18
+    """UNAVAILABLE: the database could not be reached; what was asked may have happened, send it again.
+
+    {"reason": "DATABASE_UNAVAILABLE", "domain": "guerdon", "metadata": {"retry_after_seconds": "1"}}
+    """
+    ERROR_REASON_TOO_CONTENDED: _ErrorReason.ValueType  # 19
+    """ABORTED: others were faster, time and again; nothing was done, send it again.
+
+    {"reason": "TOO_CONTENDED", "domain": "guerdon", "metadata": {"attempts": "6"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -201,5 +216,20 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 16
 """RESOURCE_EXHAUSTED: too much work at once; nothing was done.
 
 {"reason": "OVERLOADED", "domain": "guerdon", "metadata": {"limit": "10000"}}
+"""
+ERROR_REASON_MALFORMED_FEED_TOKEN: ErrorReason.ValueType  # 17
+"""INVALID_ARGUMENT: the token was not given by a mutation of this cluster.
+
+{"reason": "MALFORMED_FEED_TOKEN", "domain": "guerdon", "metadata": {"token": "x", "field": "wait_for_token"}}
+"""
+ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 18
+"""UNAVAILABLE: the database could not be reached; what was asked may have happened, send it again.
+
+{"reason": "DATABASE_UNAVAILABLE", "domain": "guerdon", "metadata": {"retry_after_seconds": "1"}}
+"""
+ERROR_REASON_TOO_CONTENDED: ErrorReason.ValueType  # 19
+"""ABORTED: others were faster, time and again; nothing was done, send it again.
+
+{"reason": "TOO_CONTENDED", "domain": "guerdon", "metadata": {"attempts": "6"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
