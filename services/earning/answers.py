@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -60,15 +61,15 @@ def recorded_to_proto(
     activity: activity_pb2.Activity, recorded: Recorded
 ) -> activity_pb2.ActivityRecord:
     """The record of an activity as it was answered, with the activity as it was sent."""
-    explanation = rules.read(recorded.explanation)
+    explanation, line_points = _explained(recorded.explanation)
     message = activity_pb2.ActivityRecord(
         activity=activity,
         points=recorded.points,
         currency_id=recorded.currency_id,
-        explanation=_explanation(explanation),
+        explanation=explanation,
         lines=[
             activity_pb2.LineRecord(line_number=number, points=points)
-            for number, points in enumerate(explanation.line_points, start=1)
+            for number, points in enumerate(line_points, start=1)
         ],
     )
     stamped(message.create_time, recorded.create_time)
@@ -103,8 +104,15 @@ def _line(line: LineRecord) -> activity_pb2.LineRecord:
 
 
 def explanation_to_proto(text: str) -> activity_pb2.Explanation:
-    """The explanation of a stored text."""
-    return _explanation(rules.read(text))
+    """The explanation of a stored text; not to be changed, it is remembered."""
+    return _explained(text)[0]
+
+
+@lru_cache(maxsize=1_024)
+def _explained(text: str) -> tuple[activity_pb2.Explanation, tuple[int, ...]]:
+    """The explanation and the shares of the lines; an event and its answer both ask for them."""
+    explanation = rules.read(text)
+    return _explanation(explanation), explanation.line_points
 
 
 def _explanation(explanation: rules.Explanation) -> activity_pb2.Explanation:

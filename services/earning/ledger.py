@@ -6,11 +6,11 @@ what remains + what its uses took; sequence counts the entries from 1; spendable
 A credit, and whatever comes back to the wallet, repays debt first.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from json.encoder import encode_basestring as _quoted  # a text as JSON has it, not as ASCII
 
 from services.earning.domain import (
     EARNED_MAX,
@@ -29,7 +29,6 @@ from services.earning.refusals import PointsOutOfRange
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _NEVER = datetime.max.replace(tzinfo=UTC)
-_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,29 +293,7 @@ def post(
     sequence = wallet.sequence + 1
     program_delta = -(change.available + change.pending + change.held + change.debt)
     available = wallet.available + change.available
-    canonical = canonical_text(
-        (
-            wallet.program_id,
-            wallet.member_key,
-            wallet.currency_id,
-            sequence,
-            change.type,
-            change.available,
-            change.pending,
-            change.held,
-            change.debt,
-            change.account,
-            program_delta,
-            available,
-            cause.activity_id,
-            cause.reference,
-            cause.reason,
-            micros(cause.occurred_time),
-            micros(cause.now),
-            cause.explanation,
-        ),
-        uses,
-    )
+    canonical = canonical_text(wallet, sequence, change, program_delta, available, cause, uses)
     chain_hash = chained(wallet.chain_hash, canonical)
     entry = Entry(
         program_id=wallet.program_id,
@@ -363,12 +340,30 @@ def micros(instant: datetime) -> int:
     return (instant - EPOCH) // _MICROSECOND
 
 
-def canonical_text(columns: Sequence[str | int], uses: Iterable[LotUse]) -> str:
+def canonical_text(
+    wallet: Wallet,
+    sequence: int,
+    change: Change,
+    program_delta: int,
+    available_after: int,
+    cause: Cause,
+    uses: Iterable[LotUse],
+) -> str:
     """The canonical form of an entry: a JSON array of its columns, then of its lot uses.
 
-    The columns are those of `Entry` up to `explanation`; uses are pairs in the order of the lots.
+    The columns are those of `Entry` up to `explanation`, in that order, with instants as
+    microseconds; uses are pairs of lot and points in the order of the lots. Nothing is escaped but
+    what JSON demands.
     """
-    return _write([*columns, [(use.lot_sequence, use.points) for use in uses]])
+    used = ",".join([f"[{use.lot_sequence},{use.points}]" for use in uses])
+    return (
+        f"[{_quoted(wallet.program_id)},{_quoted(wallet.member_key)},{_quoted(wallet.currency_id)},"
+        f'{sequence},"{change.type.value}",'
+        f"{change.available},{change.pending},{change.held},{change.debt},"
+        f'"{change.account.value}",{program_delta},{available_after},'
+        f"{_quoted(cause.activity_id)},{_quoted(cause.reference)},{_quoted(cause.reason)},"
+        f"{micros(cause.occurred_time)},{micros(cause.now)},{_quoted(cause.explanation)},[{used}]]"
+    )
 
 
 def chained(previous: bytes, canonical: str) -> bytes:

@@ -11,12 +11,11 @@ from zoneinfo import ZoneInfo
 
 from guerdon.earning.v1 import activity_pb2
 from guerdon.earning.v1 import program_pb2 as pb
+from services.earning import conditions
 from services.earning.domain import CurrencyId, ProgramId, ReversalPolicy, RuleId
 from services.earning.rules import (
     Base,
-    Condition,
     Flat,
-    LineCondition,
     Multiplier,
     MultiplierPolicy,
     Program,
@@ -24,17 +23,17 @@ from services.earning.rules import (
     Rule,
     Rules,
 )
-from shared import errors, expressions
+from shared import errors
 from shared.errors import Violation
 from shared.expressions import Environment, ExpressionError
 from shared.rpc import validation
 
-ACTIVITY = Environment({"activity": activity_pb2.Activity.DESCRIPTOR, "tier": "string"})
-"""What a rule's condition may read."""
-LINE = Environment({"line": activity_pb2.LineItem.DESCRIPTOR})
-"""What a rule's line condition may read."""
+_ACTIVITY, _LINE = activity_pb2.Activity.DESCRIPTOR, activity_pb2.LineItem.DESCRIPTOR
 
-FALSE = "the condition is false"
+ACTIVITY = Environment({"activity": _ACTIVITY, "tier": "string"})
+"""What a rule's condition may read."""
+LINE = Environment({"line": _LINE})
+"""What a rule's line condition may read."""
 
 _MULTIPLIER_POLICIES = {
     pb.MULTIPLIER_POLICY_MULTIPLY: MultiplierPolicy.MULTIPLY,
@@ -147,9 +146,17 @@ def _rule(rule: pb.EarningRule) -> Rule:
         rule_id=RuleId(rule.rule_id),
         effect=_effect(rule),
         activity_types=frozenset(rule.activity_types),
-        condition=_condition(ACTIVITY.compile(rule.condition)) if rule.condition else None,
+        condition=(
+            conditions.on_activity(
+                ACTIVITY.compile(rule.condition), activity_pb2.Activity.DESCRIPTOR
+            )
+            if rule.condition
+            else None
+        ),
         line_condition=(
-            _line_condition(LINE.compile(rule.line_condition)) if rule.line_condition else None
+            conditions.on_line(LINE.compile(rule.line_condition), _LINE)
+            if rule.line_condition
+            else None
         ),
     )
 
@@ -161,19 +168,3 @@ def _effect(rule: pb.EarningRule) -> Base | Flat | Multiplier:
     if which == "flat":
         return Flat(points=rule.flat.points)
     return Multiplier(numerator=rule.multiplier.numerator, denominator=rule.multiplier.denominator)
-
-
-def _condition(condition: expressions.Condition) -> Condition:
-    def why_not(activity: object, tier: str) -> str:
-        verdict = condition.matches(activity=activity, tier=tier)
-        return "" if verdict.matched else verdict.error or FALSE
-
-    return why_not
-
-
-def _line_condition(condition: expressions.Condition) -> LineCondition:
-    def why_not(line: object) -> str:
-        verdict = condition.matches(line=line)
-        return "" if verdict.matched else verdict.error or FALSE
-
-    return why_not

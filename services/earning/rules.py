@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from json.encoder import encode_basestring as _quoted  # a text as JSON has it, not as ASCII
 from math import gcd, lcm
 from typing import NamedTuple, TypeAlias
 
@@ -33,8 +34,6 @@ LineCondition: TypeAlias = Callable[[object], str]
 OTHER_TYPE = "the rule is not about activities of this type"
 NO_AMOUNT = "the activity has no amount"
 NO_LINE = "no line of the activity counts"
-
-_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class MultiplierPolicy(StrEnum):
@@ -158,8 +157,20 @@ class Earning(NamedTuple):
 
 
 def written(explanation: Explanation) -> str:
-    """The text of an explanation as it is stored and hashed: a JSON array."""
-    return _write(explanation)
+    """The text of an explanation as it is stored and hashed: a JSON array of its parts in order."""
+    outcomes = ",".join(
+        [
+            f"[{_quoted(each.rule_id)},{'true' if each.matched else 'false'},"
+            f"{_quoted(each.reason)},{each.amount},{each.points},"
+            f"{each.numerator},{each.denominator}]"
+            for each in explanation.rules
+        ]
+    )
+    return (
+        f"[{explanation.program_version},{_quoted(explanation.level_id)},"
+        f"{explanation.numerator},{explanation.denominator},[{outcomes}],"
+        f"[{','.join(map(str, explanation.line_points))}]]"
+    )
 
 
 def read(text: str) -> Explanation:
