@@ -16,7 +16,9 @@ from typing import cast
 import yaml
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from guerdon.earning.v1 import program_pb2 as earning_pb
 from guerdon.gamification.v1 import program_pb2 as gamification_pb
@@ -29,12 +31,8 @@ KINDS: Mapping[str, type[Message]] = {
     "redemption": redemption_pb.RedemptionProgram,
     "gamification": gamification_pb.GamificationProgram,
 }
-# Messages whose JSON form is a scalar: durations, instants, masks.
-_SCALAR_MESSAGES = {
-    "google.protobuf.Duration",
-    "google.protobuf.Timestamp",
-    "google.protobuf.FieldMask",
-}
+# Messages whose JSON form is a single text.
+_SCALAR_MESSAGES = {Duration.DESCRIPTOR.full_name, Timestamp.DESCRIPTOR.full_name}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +82,7 @@ def load(folder: Path) -> tuple[Document, ...]:
     if not folder.is_dir():
         raise BadDocuments([Complaint(file=folder, line=0, field="", text="is not a folder")])
     files = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    other = sorted(folder.glob("*.yml"))
     complaints = [
         Complaint(
             file=path,
@@ -95,7 +94,11 @@ def load(folder: Path) -> tuple[Document, ...]:
         for stem, path in files.items()
         if stem not in KINDS
     ]
-    if not files:
+    complaints += [
+        Complaint(file=path, line=1, field="", text=f"must be called {path.stem}.yaml")
+        for path in other
+    ]
+    if not complaints and not files:
         complaints.append(Complaint(file=folder, line=0, field="", text="holds no .yaml file"))
     documents: list[Document] = []
     for service in KINDS:
@@ -117,13 +120,7 @@ def load(folder: Path) -> tuple[Document, ...]:
 
 def _document(service: str, file: Path) -> Document:
     kind = KINDS[service]
-    try:
-        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else 1
-        text = getattr(error, "problem", None) or "is not UTF-8 text"
-        raise BadDocuments([Complaint(file=file, line=line, field="", text=str(text))]) from error
+    node = _parsed(file)
     if not isinstance(node, yaml.MappingNode):
         text = f"must be a mapping with the fields of {kind.DESCRIPTOR.full_name}"
         raise BadDocuments([Complaint(file=file, line=1, field="", text=text)])
@@ -138,10 +135,29 @@ def _document(service: str, file: Path) -> Document:
     try:
         json_format.ParseDict(cast("dict[str, object]", _value(node)), message)
     except json_format.ParseError as error:
-        field, text = _located(str(error), kind.DESCRIPTOR.name)
-        complaint = Complaint(file=file, line=_nearest(lines, field), field=field, text=text)
-        raise BadDocuments([complaint]) from error
+        raise BadDocuments([Complaint(file=file, line=1, field="", text=str(error))]) from error
     return Document(service=service, file=file, message=message, lines=lines)
+
+
+def _parsed(file: Path) -> yaml.Node | None:
+    """The nodes of a file, each with its line; raises BadDocuments."""
+    text = ""
+    try:
+        text = file.read_text(encoding="utf-8")
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.reader.ReaderError as error:
+        line, words = text.count("\n", 0, error.position) + 1, "holds a character that YAML forbids"
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark is not None else 1
+        words = ", ".join(filter(None, (error.context, error.problem)))
+    except UnicodeDecodeError as error:
+        line, words = error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8 text"
+    except OSError as error:
+        line, words = 1, f"cannot be read: {error.strerror}"
+    except RecursionError:
+        line, words = 1, "is nested too deeply"
+    raise BadDocuments([Complaint(file=file, line=line, field="", text=words)])
 
 
 def _check(
@@ -153,18 +169,23 @@ def _check(
     """
     fields = {name: field for field in descriptor.fields for name in (field.name, field.json_name)}
     seen: set[str] = set()
+    chosen: dict[str, str] = {}
     for key, value in node.value:
         line, name = key.start_mark.line + 1, str(key.value)
         field = fields.get(name)
         path = f"{prefix}{field.name if field else name}"
         if field is None:
-            near = difflib.get_close_matches(name, [field.name for field in descriptor.fields], 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = _hint(name, [field.name for field in descriptor.fields])
             yield line, path, f"{descriptor.name} has no field {name!r}{hint}"
             continue
         if field.name in seen:
             yield line, path, "is given twice"
         seen.add(field.name)
+        choice = field.containing_oneof
+        if choice is not None and not _is_optional(field) and not _is_null(value):
+            first = chosen.setdefault(choice.name, field.name)
+            if first != field.name:
+                yield line, path, f"stands beside {first}, and only one of them may be given"
         lines[path] = line
         yield from _check_value(value, field, path, lines)
 
@@ -187,43 +208,94 @@ def _check_value(
 def _check_single(
     value: yaml.Node, field: FieldDescriptor, path: str, lines: dict[str, int]
 ) -> Iterator[tuple[int, str, str]]:
-    kind = field.message_type
+    kind, line = field.message_type, value.start_mark.line + 1
     if kind is None or kind.full_name in _SCALAR_MESSAGES:
         if not isinstance(value, yaml.ScalarNode):
-            yield value.start_mark.line + 1, path, "must be a single value"
+            yield line, path, "must be a single value"
+        elif text := _scalar_complaint(value, field):
+            yield line, path, text
     elif not isinstance(value, yaml.MappingNode):
-        yield value.start_mark.line + 1, path, f"must be a mapping with the fields of {kind.name}"
+        yield line, path, f"must be a mapping with the fields of {kind.name}"
     else:
         yield from _check(value, kind, f"{path}.", lines)
 
 
+def _scalar_complaint(node: yaml.ScalarNode, field: FieldDescriptor) -> str:
+    """What is wrong with a single value, or nothing.
+
+    protobuf would say it too, but of the first one only, and often without its place.
+    """
+    try:
+        value = _value(node)
+    except (yaml.YAMLError, ValueError, LookupError):
+        return f"{node.value!r} is no value of {node.tag}"
+    if value is None:
+        return "must not be empty" if field.is_repeated else ""
+    if field.message_type is not None:
+        return _time_complaint(value, field.message_type.full_name)
+    if field.enum_type is not None:
+        names = [each.name for each in field.enum_type.values]
+        if value in names or value in [each.number for each in field.enum_type.values]:
+            return ""
+        return f"{node.value!r} is none of {', '.join(names[1:])}{_hint(node.value, names)}"
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return "" if isinstance(value, bool) else f"{node.value!r} is neither true nor false"
+    if field.type == FieldDescriptor.TYPE_STRING:
+        return "" if isinstance(value, str) else f"must be a text: write {node.value!r} in quotes"
+    bits = 31 if field.type == FieldDescriptor.TYPE_INT32 else 63
+    if not isinstance(value, int) or isinstance(value, bool):
+        return f"{node.value!r} is not a whole number"
+    return (
+        "" if -(2**bits) <= value < 2**bits else f"{node.value} does not fit into {bits + 1} bits"
+    )
+
+
+def _time_complaint(value: object, kind: str) -> str:
+    message, example = Duration(), '86400s (seconds, with an "s")'
+    if kind == Timestamp.DESCRIPTOR.full_name:
+        message, example = Timestamp(), "2011-03-01T00:00:00Z"
+    try:
+        message.FromJsonString(str(value))
+    except (ValueError, OverflowError):
+        return f"{value!r} is not written like {example}"
+    return ""
+
+
+def _hint(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, 1) or [
+        each for each in names[1:] if each.endswith(f"_{name.upper()}")
+    ]
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _is_optional(field: FieldDescriptor) -> bool:
+    """Whether the oneof around a field is only how protobuf says "optional"."""
+    return len(field.containing_oneof.fields) == 1 and field.containing_oneof.name[0] == "_"
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return node.tag == "tag:yaml.org,2002:null"
+
+
 def _value(node: yaml.Node) -> object:
-    """The plain value of a node; dates stay text, because the JSON form knows no dates."""
+    """The plain value of a node; dates stay text, because the JSON form knows no dates.
+
+    Raises what YAML raises of a tag that is unknown, or does not fit.
+    """
     if isinstance(node, yaml.MappingNode):
         return {str(key.value): _value(value) for key, value in node.value}
     if isinstance(node, yaml.SequenceNode):
         return [_value(item) for item in node.value]
     if node.tag == "tag:yaml.org,2002:timestamp":
         return node.value
-    loader = yaml.SafeLoader("")
-    return loader.construct_object(node, deep=True)
-
-
-def _located(error: str, root: str) -> tuple[str, str]:
-    """Split a ParseError into the field's path and the words."""
-    found = re.search(rf'(?: at "?{root}\.([^"\s]+?)"?)?\.?$', error)
-    path = found.group(1) if found and found.group(1) else ""
-    path = re.sub(r"([a-z0-9])([A-Z])", lambda m: f"{m[1]}_{m[2].lower()}", path)
-    words = re.sub(rf' at "?{root}\.[^"\s]+"?', "", error)
-    words = re.sub(r"^(Failed to parse \w+ field: )+", "", words)
-    return path, words
+    value: object = yaml.SafeLoader("").construct_object(node, deep=True)
+    return value
 
 
 def _nearest(lines: Mapping[str, int], field: str) -> int:
     """The line of the field, or of the nearest field around it that the file names, or 1."""
-    path = field
-    while path:
-        if path in lines:
-            return lines[path]
-        path = re.sub(r"(\.[^.\[]+|\[[^\]]*\]|^[^.\[]+)$", "", path)
+    ends = [match.start() for match in re.finditer(r"[.\[]", field)]
+    for end in (len(field), *reversed(ends)):
+        if field[:end] in lines:
+            return lines[field[:end]]
     return 1

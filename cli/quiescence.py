@@ -13,7 +13,7 @@ from cli.peers import Peers
 from guerdon.feed.v1 import feed_service_pb2 as pb
 from shared.clock import monotonic
 
-_PAUSE_FIRST = 0.002
+_PAUSE_FIRST = 0.02
 _PAUSE_MAX = 0.1
 
 Heads = Mapping[str, tuple[tuple[str, int, int], ...]]

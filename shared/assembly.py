@@ -92,6 +92,7 @@ class Writing:
 
     group_commit: GroupCommit
     followers: Mapping[str, Follower]
+    on_intentions: list[Callable[[], None]]
 
 
 async def open_base(
@@ -140,6 +141,12 @@ def write_path(
 ) -> Writing:
     """The group commit of a service and one follower for each feed that it translates."""
     settings, database = base.settings, base.database
+    on_intentions: list[Callable[[], None]] = []
+
+    def intended() -> None:
+        for callback in on_intentions:
+            callback()
+
     executor = Executor(
         database=database,
         work=work,
@@ -147,6 +154,7 @@ def write_path(
         service=base.service,
         partitions=settings.partitions,
         tables=base.tables,
+        on_intentions=intended,
     )
 
     async def park(followed: Followed, error: Exception) -> None:
@@ -176,7 +184,7 @@ def write_path(
         )
         for source, translate in (translates or {}).items()
     }
-    return Writing(group_commit=group_commit, followers=followers)
+    return Writing(group_commit=group_commit, followers=followers, on_intentions=on_intentions)
 
 
 async def start(base: Base[S], writing: Writing, parts: Parts) -> Running:
@@ -194,7 +202,8 @@ async def start(base: Base[S], writing: Writing, parts: Parts) -> Running:
     feed = FeedServicer(
         database, base.tables, base.clock, _progress(worker, runner, parts), wakeups=wakeups
     )
-    for callback in (worker.wake, *parts.on_commit):
+    writing.on_intentions.append(worker.wake)
+    for callback in parts.on_commit:
         database.on_commit(callback)
 
     def advanced() -> None:
@@ -275,7 +284,7 @@ def _progress(
         return Progress(
             projections=tuple(places[0]),
             projection_heads=tuple(places[1]),
-            intentions_open=await worker.open_count(),
+            intentions_open=await worker.open_count() if parts.handlers else 0,
             jobs_due=await runner.due_count(),
         )
 

@@ -103,13 +103,16 @@ class Executor(Generic[C, W]):
         service: str,
         partitions: int,
         tables: KernelTables,
+        on_intentions: Callable[[], None] = lambda: None,
     ) -> None:
+        """Take what batches work on; `on_intentions` is called after a commit that made some."""
         self._database = database
         self._work = work
         self._clock = clock
         self._service = service
         self._partitions = partitions
         self._tables = tables
+        self._on_intentions = on_intentions
 
     async def execute(self, batch: Sequence[Item]) -> list[Result]:
         """Decides a batch in one transaction; results in the order of the items, committed.
@@ -130,6 +133,8 @@ class Executor(Generic[C, W]):
             now = self._clock.now()
             await self._decide(tx, plan, now)
             await self._record(tx, plan, admission, now)
+        if any(todo.settled.intentions for todo in plan.todos if todo.settled is not None):
+            self._on_intentions()
         return self._results(batch, plan)
 
     def _plan(

@@ -6,6 +6,7 @@ reads the partitions that moved, each with its share of the page, and a missing 
 never a skipped event. A followed stream holds no transaction, and no connection, between two pages.
 """
 
+import asyncio
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -19,39 +20,39 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import grpc
-import sqlalchemy as sa
-from google.protobuf.any_pb2 import Any as AnyPayload
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from guerdon.feed.v1 import feed_service_pb2 as pb
 from guerdon.feed.v1 import feed_service_pb2_grpc
 from shared import errors
 from shared.clock import Clock
-from shared.database import Database, Row, Tx
+from shared.database import Database
+from shared.feed_reader import EventsTrimmed, FeedReader, Identity, Place
 from shared.tables import KernelTables
 from shared.wakeups import Wakeups, wait_for_change
 
+__all__ = [
+    "CursorBeyondHead",
+    "EventsTrimmed",
+    "FeedReader",
+    "FeedServicer",
+    "IncarnationChanged",
+    "PartitionUnknown",
+    "Place",
+    "Progress",
+    "shares",
+]
+
 _PAGE_SIZE = 500
 _PAGE_SIZE_MAX = 1_000
-_PARKED_MAX = 1_000
 _POLL_SECONDS = 0.5
 _MESSAGE_BYTES_MAX = 1 << 20  # a page that is larger goes in several messages; gRPC takes 4 MiB
-_TYPE_PREFIX = "type.googleapis.com/"
 
 _ReadContext: TypeAlias = grpc.aio.ServicerContext[pb.ReadEventsRequest, pb.ReadEventsResponse]
 _FollowContext: TypeAlias = grpc.aio.ServicerContext[
     pb.FollowEventsRequest, pb.FollowEventsResponse
 ]
 _HeadsContext: TypeAlias = grpc.aio.ServicerContext[pb.GetHeadsRequest, pb.GetHeadsResponse]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """How far something named has come in one partition."""
-
-    source: str
-    partition: int
-    position: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,115 +94,6 @@ class IncarnationChanged(errors.FailedPrecondition):
     message = "the log is {actual}, not {expected}"
     expected: str
     actual: str
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class EventsTrimmed(errors.OutOfRange):
-    """Events that the reader has not read are no longer there."""
-
-    message = "partition {partition} no longer holds every event after position {position}"
-    partition: int
-    position: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Which log this is and how it is divided."""
-
-    incarnation: str
-    partitions: int
-
-
-class FeedReader:
-    """The SQL of reading a log; every method runs in the caller's transaction."""
-
-    def __init__(self, tables: KernelTables) -> None:
-        self._tables = tables
-        self._heads = sa.select(tables.feed_heads.c.partition, tables.feed_heads.c.position)
-        self._identity = sa.select(tables.feed_identity)
-        cursors = tables.feed_cursors.c
-        self._cursors = sa.select(cursors.source, cursors.partition, cursors.position).order_by(
-            cursors.source, cursors.partition
-        )
-        parked = tables.parked_members.c
-        self._parked = (
-            sa.select(parked.source, parked.member_key)
-            .order_by(parked.source, parked.member_key)
-            .limit(_PARKED_MAX)
-        )
-        self._pages: dict[int, sa.Select[tuple[object, ...]]] = {}
-
-    async def identity(self, tx: Tx) -> Identity:
-        """Read which log this is. Refuses NotReady while the database has not been prepared."""
-        rows = await tx.fetch(self._identity)
-        if not rows:
-            raise errors.NotReady(what="feed")
-        return Identity(incarnation=rows[0].incarnation, partitions=rows[0].partitions)
-
-    async def heads(self, tx: Tx) -> dict[int, int]:
-        """Read the last position of each partition; partitions without events may be missing."""
-        return {int(row.partition): int(row.position) for row in await tx.fetch(self._heads)}
-
-    async def cursors(self, tx: Tx) -> list[Place]:
-        """Read how far the logs of other services have been applied here."""
-        return [
-            Place(source=row.source, partition=row.partition, position=row.position)
-            for row in await tx.fetch(self._cursors)
-        ]
-
-    async def parked(self, tx: Tx) -> list[str]:
-        """List the parked members as "source/member_key", sorted, at most 1,000."""
-        return [f"{row.source}/{row.member_key}" for row in await tx.fetch(self._parked)]
-
-    async def events(self, tx: Tx, ranges: Mapping[int, tuple[int, int]]) -> list[pb.Event]:
-        """Read the events of partition -> (after, up to and with), in order within each partition.
-
-        Refuses EventsTrimmed when one of them is no longer there.
-        """
-        if not ranges:
-            return []
-        parameters: dict[str, int] = {}
-        slots = 1 << (len(ranges) - 1).bit_length()
-        filler = [(-1, (0, 0))] * (slots - len(ranges))
-        for slot, (partition, (after, upto)) in enumerate([*ranges.items(), *filler]):
-            parameters |= {
-                f"partition_{slot}": partition,
-                f"after_{slot}": after,
-                f"upto_{slot}": upto,
-            }
-        rows = await tx.fetch(self._page(slots), parameters)
-        counts = dict.fromkeys(ranges, 0)
-        for row in rows:
-            counts[int(row.partition)] += 1
-        for partition, (after, upto) in ranges.items():
-            if counts[partition] != upto - after:
-                raise EventsTrimmed(partition=partition, position=after)
-        return [_event(row) for row in rows]
-
-    def _page(self, slots: int) -> sa.Select[tuple[object, ...]]:
-        """Give the statement for so many ranges.
-
-        A power of two, so that few statements are ever compiled.
-        """
-        if slots not in self._pages:
-            columns = self._tables.feed_events.c
-            self._pages[slots] = (
-                sa.select(*columns)
-                .where(
-                    sa.or_(
-                        *(
-                            sa.and_(
-                                columns.partition == sa.bindparam(f"partition_{slot}"),
-                                columns.position > sa.bindparam(f"after_{slot}"),
-                                columns.position <= sa.bindparam(f"upto_{slot}"),
-                            )
-                            for slot in range(slots)
-                        )
-                    )
-                )
-                .order_by(columns.partition, columns.position)
-            )
-        return self._pages[slots]
 
 
 def shares(
@@ -257,6 +149,8 @@ class FeedServicer(feed_service_pb2_grpc.FeedServiceServicer):
         self._poll_seconds = poll_seconds
         self._wakeups = wakeups or Wakeups()
         self._closed = False
+        self._heads: tuple[asyncio.Event, Mapping[int, int]] | None = None
+        self._reading_heads = asyncio.Lock()
         database.on_commit(self._wakeups.committed)
 
     def close(self) -> None:
@@ -298,13 +192,17 @@ class FeedServicer(feed_service_pb2_grpc.FeedServiceServicer):
         _check_identity(identity, request.incarnation, cursors)
         page_size = _page_size(request.page_size)
         is_first, turn = True, 0
+        changed = self._wakeups.mark()
         while not self._closed:
-            changed = self._wakeups.mark()
-            async with self._database.reading() as tx:
-                heads = await self._reader.heads(tx)
-                _check_heads(cursors, heads)
-                ranges = shares(cursors, heads, page_size, turn)
-                events = await self._reader.events(tx, ranges)
+            # After a wait that ran out of time the mark is still the same, and heads are read anew.
+            is_same, changed = changed is (mark := self._wakeups.mark()), mark
+            heads = await self._heads_since(changed, anew=is_same)
+            _check_heads(cursors, heads)
+            ranges = shares(cursors, heads, page_size, turn)
+            events: list[pb.Event] = []
+            if ranges:
+                async with self._database.reading() as tx:
+                    events = await self._reader.events(tx, ranges)
             for piece in _pieces(events) if events or is_first else ():
                 yield pb.FollowEventsResponse(
                     events=piece,
@@ -318,6 +216,14 @@ class FeedServicer(feed_service_pb2_grpc.FeedServiceServicer):
             if len(events) < page_size:
                 await wait_for_change(changed, self._poll_seconds)
 
+    async def _heads_since(self, changed: asyncio.Event, *, anew: bool) -> Mapping[int, int]:
+        """Heads read since the last commit that was announced: once for all streams."""
+        async with self._reading_heads:
+            if anew or self._heads is None or self._heads[0] is not changed:
+                async with self._database.reading() as tx:
+                    self._heads = (changed, await self._reader.heads(tx))
+            return self._heads[1]
+
     async def GetHeads(
         self, request: pb.GetHeadsRequest, context: _HeadsContext
     ) -> pb.GetHeadsResponse:
@@ -325,22 +231,20 @@ class FeedServicer(feed_service_pb2_grpc.FeedServiceServicer):
         del request, context
         progress = await self._progress()
         async with self._database.reading() as tx:
-            identity = await self._reader.identity(tx)
-            heads = await self._reader.heads(tx)
-            cursors = await self._reader.cursors(tx)
-            parked = await self._reader.parked(tx)
+            look = await self._reader.look(tx)
+        identity = look.identity
         now = Timestamp()
         now.FromDatetime(self._clock.now())
         return pb.GetHeadsResponse(
             incarnation=identity.incarnation,
             partitions=identity.partitions,
-            heads=_places({each: heads.get(each, 0) for each in range(identity.partitions)}),
-            cursors=[_cursor(place) for place in cursors],
+            heads=_places({each: look.heads.get(each, 0) for each in range(identity.partitions)}),
+            cursors=[_cursor(place) for place in look.cursors],
             projections=[_cursor(place) for place in progress.projections],
             projection_heads=[_cursor(place) for place in progress.projection_heads],
             intentions_open=progress.intentions_open,
             jobs_due=progress.jobs_due,
-            parked_members=parked,
+            parked_members=look.parked,
             now=now,
         )
 
@@ -376,19 +280,6 @@ def _pieces(events: Sequence[pb.Event]) -> Iterator[list[pb.Event]]:
             piece, size = [], event.ByteSize()
         piece.append(event)
     yield piece
-
-
-def _event(row: Row) -> pb.Event:
-    create_time = Timestamp()
-    create_time.FromDatetime(row.create_time)
-    return pb.Event(
-        partition=row.partition,
-        position=row.position,
-        program_id=row.program_id,
-        member_key=row.member_key,
-        payload=AnyPayload(type_url=_TYPE_PREFIX + row.type, value=row.payload),
-        create_time=create_time,
-    )
 
 
 def _cursor(place: Place) -> pb.Cursor:

@@ -10,7 +10,7 @@ from typing import Generic, Never, Protocol, TypeAlias, TypeVar
 
 from shared import errors
 from shared.database import Tx
-from shared.decision import Decision, Event
+from shared.decision import Decision, Event, Intention
 from shared.feed_log import FeedRecord
 from shared.ids import MEMBER_KEY_CHARS, partition_of, partition_of_identifier
 from shared.keys import RequestKey
@@ -112,6 +112,11 @@ class Settled(Generic[C]):
     def events(self) -> tuple[Event, ...]:
         """Events of the decision, none for a refusal."""
         return () if self.decision is None else self.decision.events
+
+    @property
+    def intentions(self) -> tuple[Intention, ...]:
+        """Intentions of the decision, none for a refusal."""
+        return () if self.decision is None else self.decision.intentions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,7 +117,7 @@ class Verification:
         return answer.events
 
     async def _positions(self, tx: Tx) -> dict[int, int]:
-        cursors = await self._feed.cursors(tx)
+        cursors = (await self._feed.look(tx)).cursors
         return {each.partition: each.position for each in cursors if each.source == SOURCE}
 
     async def _load(self, partition: int, program_id: str) -> Stored:

@@ -273,7 +273,7 @@ async def test_an_event_that_came_before_its_member_parks_that_member_alone(tier
     )
     assert await tiers.level("bob", MIDNIGHT) == "silver"
     async with tiers.database.reading() as tx:
-        parked = await FeedReader(tables.kernel).parked(tx)
+        parked = (await FeedReader(tables.kernel).look(tx)).parked
     assert parked == [f"earning/{ann.key}"]
 
 
