@@ -400,7 +400,10 @@ async def test_a_read_waits_for_a_token_of_a_followed_service(
 
 @pytest.mark.parametrize("token", ["", "hearing:3:99"])
 async def test_no_token_and_a_token_of_the_service_itself_need_no_wait(token: str) -> None:
-    await wait_for_token({}, token, own="hearing")
+    waiting = asyncio.create_task(wait_for_token({}, token, own="hearing"))
+    await asyncio.sleep(0)
+    assert waiting.done()
+    await waiting
 
 
 @pytest.mark.parametrize("token", ["nonsense", "other:1:2", "talking:x:1", "talking:1", ":::"])
