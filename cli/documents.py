@@ -182,7 +182,7 @@ def _check(
             yield line, path, "is given twice"
         seen.add(field.name)
         choice = field.containing_oneof
-        if choice is not None and not _is_optional(field) and not _is_null(value):
+        if choice is not None and len(choice.fields) > 1 and not _is_null(value):
             first = chosen.setdefault(choice.name, field.name)
             if first != field.name:
                 yield line, path, f"stands beside {first}, and only one of them may be given"
@@ -251,11 +251,10 @@ def _scalar_complaint(node: yaml.ScalarNode, field: FieldDescriptor) -> str:
 
 
 def _time_complaint(value: object, kind: str) -> str:
-    message, example = Duration(), '86400s (seconds, with an "s")'
-    if kind == Timestamp.DESCRIPTOR.full_name:
-        message, example = Timestamp(), "2011-03-01T00:00:00Z"
+    is_time = kind == Timestamp.DESCRIPTOR.full_name
+    example = "2011-03-01T00:00:00Z" if is_time else '86400s (seconds, with an "s")'
     try:
-        message.FromJsonString(str(value))
+        (Timestamp() if is_time else Duration()).FromJsonString(str(value))
     except (ValueError, OverflowError):
         return f"{value!r} is not written like {example}"
     return ""
@@ -266,11 +265,6 @@ def _hint(name: str, names: Sequence[str]) -> str:
         each for each in names[1:] if each.endswith(f"_{name.upper()}")
     ]
     return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _is_optional(field: FieldDescriptor) -> bool:
-    """Whether the oneof around a field is only how protobuf says "optional"."""
-    return len(field.containing_oneof.fields) == 1 and field.containing_oneof.name[0] == "_"
 
 
 def _is_null(node: yaml.Node) -> bool:
