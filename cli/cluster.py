@@ -9,8 +9,9 @@ import fcntl
 import importlib
 import json
 import os
+import shutil
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,13 @@ from shared.rpc.server import Running
 
 SERVICES = ("earning", "tiers", "redemption", "gamification")
 ADDRESSES_FILE = "addresses.json"
+CLOCK_FILE = "clock_start"
+"""In the data folder of a cluster on the simulated clock: the instant at which that clock began."""
+_OURS = {
+    *("guerdon.lock", "voucher.key", "valkey", "summary.json", "summary.part"),
+    *(ADDRESSES_FILE, "addresses.part", CLOCK_FILE),
+    *(f"{service}.db{end}" for service in SERVICES for end in ("", "-wal", "-shm", "-journal")),
+}
 
 
 class DataFolderInUse(Exception):
@@ -30,6 +38,18 @@ class DataFolderInUse(Exception):
             f"{folder} is served by another process: use it (`guerdon` commands find it there), "
             "stop it, or choose another folder with --var"
         )
+
+
+class NotOurs(Exception):
+    """A folder holds what no cluster made; it is not deleted."""
+
+    def __init__(self, folder: Path, strangers: Sequence[str]) -> None:
+        names = ", ".join(strangers[:5])
+        super().__init__(f"{folder} holds what no cluster made ({names}): nothing is deleted")
+
+
+class CannotStart(Exception):
+    """A service does not start; says which one, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +67,19 @@ async def running(
     """Serve the four services over a data folder until the context ends.
 
     `clock_start` (an ISO instant) runs them on the simulated clock, which continues where the
-    folder's data left it; `ports` fixes the services' ports, which are otherwise free ones.
+    folder's data left it, and so does whoever serves the folder later without saying so; `ports`
+    fixes the services' ports, which are otherwise free ones. Raises DataFolderInUse or CannotStart.
     """
-    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, before serving
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, before serving
+    except OSError as error:
+        raise CannotStart(f"{folder} cannot be the data folder: {error.strerror}") from error
     async with AsyncExitStack() as stack:
         stack.enter_context(_locked(folder))
+        addresses_file = folder / ADDRESSES_FILE
+        # One that was killed could not take it along.
+        addresses_file.unlink(missing_ok=True)
+        clock_start = clock_start or _clock_start_of(folder)
         redis = valkey.start(folder / "valkey", url=os.environ.get("GUERDON_REDIS_URL", ""))
         stack.callback(redis.stop)
         addresses = {
@@ -62,9 +90,10 @@ async def running(
         for service in SERVICES:
             started = await _start(service, environment)
             stack.push_async_callback(started.stop)
-        addresses_file = folder / ADDRESSES_FILE
-        addresses_file.write_text(json.dumps(addresses, indent=2) + "\n", encoding="utf-8")
+        if clock_start:
+            (folder / CLOCK_FILE).write_text(clock_start + "\n", encoding="utf-8")
         stack.callback(addresses_file.unlink, missing_ok=True)
+        _write(addresses_file, json.dumps(addresses, indent=2) + "\n")
         yield Cluster(addresses=addresses, redis_url=redis.url)
 
 
@@ -80,13 +109,39 @@ def is_served(folder: Path) -> bool:
             return False
     except DataFolderInUse:
         return True
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
+def has_data(folder: Path) -> bool:
+    """Whether a cluster has kept its data in this folder, or the environment names databases."""
+    return any(
+        f"GUERDON_{service.upper()}_DATABASE_URL" in os.environ
+        or (folder / f"{service}.db").exists()
+        for service in SERVICES
+    )
+
+
+def remove(folder: Path) -> None:
+    """Delete a data folder, if it is there; raises DataFolderInUse or NotOurs."""
+    if not folder.exists():
+        return
+    if is_served(folder):
+        raise DataFolderInUse(folder)
+    strangers = [folder.name]
+    if folder.is_dir():
+        strangers = sorted(path.name for path in folder.iterdir() if path.name not in _OURS)
+    if strangers:
+        raise NotOurs(folder, strangers)
+    shutil.rmtree(folder)
+
+
 def addresses_of(folder: Path) -> Mapping[str, str]:
-    """Where the services of a served data folder listen."""
-    content = (folder / ADDRESSES_FILE).read_text(encoding="utf-8")
+    """Where the services of a served data folder listen; empty while they are starting."""
+    try:
+        content = (folder / ADDRESSES_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
     return {str(name): str(address) for name, address in json.loads(content).items()}
 
 
@@ -122,8 +177,29 @@ def _environment(
 async def _start(service: str, environment: Mapping[str, str]) -> Running:
     settings = importlib.import_module(f"services.{service}.settings")
     composition = importlib.import_module(f"services.{service}.service")
-    started: Running = await composition.start(settings.load(environment))
+    try:
+        started: Running = await composition.start(settings.load(environment))
+    except Exception as error:
+        # What we raise ourselves, and the system's errors, say what is wrong; the rest is a fault.
+        if isinstance(error, OSError) or type(error).__module__.startswith(
+            ("shared.", "services.")
+        ):
+            raise CannotStart(f"{service} cannot start: {error}") from error
+        raise
     return started
+
+
+def _clock_start_of(folder: Path) -> str:
+    """The simulated clock's beginning of a folder's data; empty when it is not on that clock."""
+    file = folder / CLOCK_FILE
+    return file.read_text(encoding="utf-8").strip() if file.exists() else ""
+
+
+def _write(file: Path, content: str) -> None:
+    """Write a file so that a reader sees all of it or nothing."""
+    part = file.with_suffix(".part")
+    part.write_text(content, encoding="utf-8")
+    part.replace(file)
 
 
 def _free_port() -> int:

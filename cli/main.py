@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import getpass
 import json
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -34,6 +33,12 @@ app = typer.Typer(
 out = Console()
 err = Console(stderr=True)
 
+_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+)
 PROGRAMS = Path(__file__).resolve().parent.parent / "programs"
 DEMO_FILE = PROGRAMS / "giftshop" / "data" / "online_retail_sample.csv"
 
@@ -202,16 +207,15 @@ def demo(
 ) -> None:
     """Replay a real gift shop's half year, redeem, show the result, and verify it."""
     from cli import apply as applying
+    from cli import cluster, documents, pages, retail, verify
     from cli import demo as demonstrating
-    from cli import documents, pages, retail, verify
     from cli import replay as replaying
     from cli.peers import reached
     from shared.clock import monotonic
 
-    if fresh and var.exists():
-        _remove_demo(var)
-
     async def run() -> dict[str, object]:
+        if fresh:
+            cluster.remove(var)
         began = monotonic()
         invoices = retail.read(file)
         if invoices.broken:
@@ -261,7 +265,7 @@ def verify_command(
     from cli import cluster, pages, verify
     from cli.peers import reached
 
-    if not cluster.configured_addresses() and not var.exists():
+    if not cluster.configured_addresses() and not cluster.has_data(var):
         _fail(f"there is no data in {var}: name its folder with --var")
 
     async def run() -> list[verify.Violation]:
@@ -284,7 +288,7 @@ def _run(work: Coroutine[None, None, T]) -> T:
     """Run a command's work; what a user can mend ends in one clear line and exit status 1."""
     import grpc
 
-    from cli import cluster, documents, pages, quiescence, retail, valkey
+    from cli import cluster, documents, quiescence, retail, valkey
     from cli import replay as replaying
     from shared import errors
     from shared.rpc import client, loop
@@ -292,29 +296,38 @@ def _run(work: Coroutine[None, None, T]) -> T:
     try:
         return loop.run(work)
     except documents.BadDocuments as bad:
-        err.print(pages.complaints_table(bad.complaints))
-        _fail(f"nothing was applied: {len(bad.complaints)} complaints")
+        for complaint in bad.complaints:
+            _say(str(complaint))
+        _fail(f"nothing was applied: {len(bad.complaints)} complaint(s)")
     except replaying.ReplayRefused as refused:
         for document in refused.refused[:20]:
-            err.print(f"{document.number}: {document.reason}: {document.message}", highlight=False)
+            _say(f"{document.number}: {document.reason}: {document.message}")
         _fail(f"{refused}; the rest of their day was sent, and a new run goes on from there")
     except quiescence.NotQuiet as moving:
         _fail(f"the cluster did not become quiet: {moving}")
     except (
+        cluster.CannotStart,
         cluster.DataFolderInUse,
+        cluster.NotOurs,
         errors.Refusal,
         replaying.ClockNotSimulated,
         retail.NotAnInvoiceFile,
         valkey.NoServerFound,
+        valkey.ServerFailed,
     ) as problem:
         _fail(str(problem))
     except grpc.aio.AioRpcError as error:
         refusal = client.refusal_of(error)
-        _fail(f"{refusal.reason or refusal.code}: {refusal.message}")
+        _fail(f"{refusal.reason or refusal.code}: {refusal}")
+
+
+def _say(text: str) -> None:
+    """Print a line to the standard error as it is: paths stay whole, brackets are no markup."""
+    err.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _fail(text: str) -> NoReturn:
-    err.print(f"guerdon: {text}", style="red", highlight=False, soft_wrap=True)
+    err.print(f"guerdon: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(1)
 
 
@@ -329,13 +342,7 @@ async def _until_stopped() -> None:
 @contextlib.contextmanager
 def _progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     """A progress bar; yields what advances it."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=err, disable=quiet) as progress:
+    with Progress(*_COLUMNS, console=err, disable=quiet) as progress:
         task = progress.add_task(what, total=total)
 
         def advance(by: int) -> None:
@@ -347,14 +354,8 @@ def _progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[int],
 @contextlib.contextmanager
 def _stages() -> Iterator[Callable[["Stage"], None]]:
     """One progress bar per stage of a verification; yields what moves them."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=err) as progress:
+    with Progress(*_COLUMNS, console=err) as progress:
 
         def on_stage(stage: "Stage") -> None:
             name = f"{stage.service}: {stage.name}"
@@ -363,31 +364,6 @@ def _stages() -> Iterator[Callable[["Stage"], None]]:
             progress.update(tasks[name], completed=stage.done, total=stage.total)
 
         yield on_stage
-
-
-def _remove_demo(folder: Path) -> None:
-    """Delete a demo's data folder, after making sure that it is one and that nobody serves it."""
-    from cli import cluster
-
-    if cluster.is_served(folder):
-        _fail(f"{folder} is served by another process; stop it first")
-    known = {
-        "guerdon.lock",
-        "summary.json",
-        "summary.part",
-        "voucher.key",
-        "valkey",
-        cluster.ADDRESSES_FILE,
-    }
-    databases = tuple(f"{service}.db" for service in cluster.SERVICES)
-    strangers = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.name not in known and not path.name.startswith(databases)
-    )
-    if strangers:
-        _fail(f"{folder} holds files that no demo made ({', '.join(strangers[:5])}): not deleted")
-    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from cli.apply import Applied
 from cli.demo import Shown
-from cli.documents import Complaint
 from cli.retail import BrokenRow
 from cli.verify import Violation
 from guerdon.feed.v1 import program_document_pb2 as pb
@@ -33,7 +32,8 @@ def difference_table(planned: Sequence[Applied]) -> RenderableType:
     table = _table("", "file", "field", "before", "after")
     for plan, difference in rows:
         sign, style = _SIGNS.get(difference.change, ("?", ""))
-        table.add_row(
+        _row(
+            table,
             sign,
             plan.document.file.name,
             difference.path,
@@ -48,15 +48,7 @@ def versions_table(applied: Sequence[Applied]) -> RenderableType:
     """The version in force of each document."""
     table = _table("service", "version", "changes")
     for one in applied:
-        table.add_row(one.document.service, str(one.version), str(len(one.differences)))
-    return table
-
-
-def complaints_table(complaints: Sequence[Complaint]) -> RenderableType:
-    """What is wrong in a program folder, and where."""
-    table = _table("place", "field", "what is wrong")
-    for complaint in complaints:
-        table.add_row(f"{complaint.file}:{complaint.line}", complaint.field, complaint.text)
+        _row(table, one.document.service, str(one.version), str(len(one.differences)))
     return table
 
 
@@ -66,7 +58,7 @@ def violations_table(violations: Sequence[Violation]) -> RenderableType:
         return Text("Verified: nothing is violated.", style="green")
     table = _table("service", "rule", "subject", "detail", style="red")
     for violation in violations:
-        table.add_row(violation.service, violation.rule, violation.subject, violation.detail)
+        _row(table, violation.service, violation.rule, violation.subject, violation.detail)
     return table
 
 
@@ -74,7 +66,7 @@ def broken_table(broken: Sequence[BrokenRow]) -> RenderableType:
     """The rows of a file that cannot be read."""
     table = _table("row", "invoice (skipped whole)", "what is wrong")
     for row in broken:
-        table.add_row(str(row.line), row.invoice or "?", row.complaint)
+        _row(table, str(row.line), row.invoice or "?", row.complaint)
     return table
 
 
@@ -82,8 +74,8 @@ def addresses_table(addresses: Mapping[str, str], redis_url: str) -> RenderableT
     """Where a cluster listens."""
     table = _table("part", "address")
     for service, address in addresses.items():
-        table.add_row(service, address)
-    table.add_row("boards", redis_url)
+        _row(table, service, address)
+    _row(table, "boards", redis_url)
     return table
 
 
@@ -120,10 +112,10 @@ def _points_panel(summary: Mapping[str, object]) -> RenderableType:
 def _counts(summary: Mapping[str, object]) -> RenderableType:
     table = _table("tier", "members", title="Tiers and badges")
     for level, members in cast(Mapping[str, int], summary["tiers"]).items():
-        table.add_row(Text(level, style=_LEVEL_STYLES.get(level, "")), str(members))
+        _row(table, Text(level, style=_LEVEL_STYLES.get(level, "")), str(members))
     table.add_section()
     for badge, members in cast(Mapping[str, int], summary["badges"]).items():
-        table.add_row(f"badge {badge}", str(members))
+        _row(table, f"badge {badge}", str(members))
     return table
 
 
@@ -131,14 +123,15 @@ def _top_table(shown: Shown) -> RenderableType:
     table = _table("rank", "customer", "points", "badges", title="Top ten")
     for row in shown.top:
         badges = ", ".join(shown.badges_of_top.get(row.member_id, ()))
-        table.add_row(str(row.rank), row.member_id, f"{row.score:,}", badges)
+        _row(table, str(row.rank), row.member_id, f"{row.score:,}", badges)
     return table
 
 
 def _redemptions_table(summary: Mapping[str, object]) -> RenderableType:
     table = _table("reward", "completed", "sold out", "too few points", title="Redemptions")
     for reward, counts in cast(Mapping[str, Mapping[str, int]], summary["redemptions"]).items():
-        table.add_row(
+        _row(
+            table,
             reward,
             str(counts["completed"]),
             str(counts["SOLD_OUT"]),
@@ -151,10 +144,10 @@ def _close_tables(shown: Shown) -> RenderableType:
     levels = _table("customer", "is", "spends to become", "missing", title="Close to a level")
     for near in shown.near_levels:
         pounds = f"£{near.missing_minor // 100}.{near.missing_minor % 100:02d}"
-        levels.add_row(near.customer, near.level, near.next_level, pounds)
+        _row(levels, near.customer, near.level, near.next_level, pounds)
     rewards = _table("customer", "points", "missing", title="Close to ten pounds off")
     for close in shown.near_rewards:
-        rewards.add_row(close.customer, f"{close.points_available:,}", f"{close.points_missing:,}")
+        _row(rewards, close.customer, f"{close.points_available:,}", f"{close.points_missing:,}")
     return Group(levels, rewards)
 
 
@@ -164,6 +157,12 @@ def _table(*headings: str, title: str | None = None, style: str = "") -> Table:
     for heading in headings:
         table.add_column(heading, justify="right" if heading in numeric else "left")
     return table
+
+
+def _row(table: Table, *cells: str | Text, style: str | None = None) -> None:
+    """Add a row of cells as they are: brackets in what people write are no markup."""
+    texts = [Text(cell) if isinstance(cell, str) else cell for cell in cells]
+    table.add_row(*texts, style=style)
 
 
 def _short(text: str) -> str:

@@ -3,6 +3,7 @@
 A running cluster, or one started for the command alone.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from guerdon.gamification.v1.gamification_service_pb2_grpc import GamificationSe
 from guerdon.gamification.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
 from guerdon.redemption.v1.redemption_service_pb2_grpc import RedemptionServiceStub
 from guerdon.tiers.v1.tiers_service_pb2_grpc import TiersServiceStub
+from shared.clock import monotonic
 from shared.rpc import client
+
+STARTING_SECONDS_MAX = 60.0
 
 if TYPE_CHECKING:
     from guerdon.clock.v1.clock_service_pb2_grpc import ClockServiceAsyncStub
@@ -74,10 +78,23 @@ async def reached(folder: Path, *, clock_start: str = "") -> AsyncIterator[Peers
         if configured:
             addresses: Mapping[str, str] = configured
         elif cluster.is_served(folder):
-            addresses = cluster.addresses_of(folder)
+            addresses = await _addresses_of(folder)
         else:
             started = await stack.enter_async_context(
                 cluster.running(folder, clock_start=clock_start)
             )
             addresses = started.addresses
         yield await stack.enter_async_context(connected(addresses))
+
+
+async def _addresses_of(folder: Path) -> Mapping[str, str]:
+    """Where a served folder's services listen, once they have started.
+
+    Raises DataFolderInUse when that takes too long.
+    """
+    deadline = monotonic() + STARTING_SECONDS_MAX
+    while not (addresses := cluster.addresses_of(folder)):
+        if monotonic() > deadline:
+            raise cluster.DataFolderInUse(folder)
+        await asyncio.sleep(0.05)
+    return addresses

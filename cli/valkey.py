@@ -33,6 +33,10 @@ class NoServerFound(Exception):
         )
 
 
+class ServerFailed(Exception):
+    """The server program ended, or does not answer; says where its log is."""
+
+
 @dataclass(slots=True, kw_only=True)
 class ValkeyServer:
     """A running server: its URL, and the process when it is ours."""
@@ -109,31 +113,42 @@ def _end_stale(pid_file: Path) -> None:
     """End the server that an earlier parent left behind, if it still serves this very folder."""
     try:
         pid = int(pid_file.read_text(encoding="ascii"))
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except (OSError, ValueError):
         return
-    if str(pid_file.parent) in command.split("\0"):
-        os.kill(pid, signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not _serves(pid, pid_file.parent):
+            return
+        os.kill(pid, number)
         for _ in range(100):
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
+            if not _serves(pid, pid_file.parent):
                 return
             time.sleep(0.05)
-        os.kill(pid, signal.SIGKILL)
+
+
+def _serves(pid: int, folder: Path) -> bool:
+    """Whether a process is a server of a folder; numbers of processes are given out again.
+
+    The server makes its folder its working directory, and writes a title over its arguments.
+    """
+    process = Path(f"/proc/{pid}")
+    try:
+        program = (process / "exe").readlink().name
+        return (process / "cwd").readlink() == folder.resolve() and "-server" in program
+    except OSError:
+        return False
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     """Wait until the server answers PING.
 
-    Raises RuntimeError with its last words when it ends first.
+    Raises ServerFailed with its last words when it ends first.
     """
     deadline = time.monotonic() + _START_SECONDS_MAX
     while time.monotonic() < deadline:
         if process.poll() is not None:
             words = log.read_text(errors="replace")[-500:] if log.exists() else ""
             message = f"the Valkey server ended at once (exit {process.returncode}): {words}"
-            raise RuntimeError(message)
+            raise ServerFailed(message)
         with (
             contextlib.suppress(OSError),
             socket.create_connection(("127.0.0.1", port), 0.2) as probe,
@@ -144,4 +159,4 @@ def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> No
         time.sleep(0.02)
     waited = f"{_START_SECONDS_MAX:.0f} s"
     message = f"the Valkey server did not answer on port {port} within {waited}; see {log}"
-    raise RuntimeError(message)
+    raise ServerFailed(message)

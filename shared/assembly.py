@@ -226,7 +226,11 @@ async def start(base: Base[S], writing: Writing, parts: Parts) -> Running:
         ClockServicer(base.clock, base.clock_store, advanced),
         CLOCK_SERVICE,
     )
-    await server.start()
+    try:
+        await server.start()
+    except BaseException:
+        await _release(base, writing, parts)
+        raise
     works: list[Callable[[], Awaitable[None]]] = [
         *(follower.run for follower in writing.followers.values()),
         *parts.tasks,
@@ -241,12 +245,7 @@ async def start(base: Base[S], writing: Writing, parts: Parts) -> Running:
 
     async def stop() -> None:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(database.dispose)
-            for channel in base.channels.values():
-                stack.push_async_callback(channel.close)
-            for closer in parts.closers:
-                stack.push_async_callback(closer)
-            stack.push_async_callback(writing.group_commit.close)
+            stack.push_async_callback(_release, base, writing, parts)
             stack.push_async_callback(_end, tasks)
             stack.push_async_callback(
                 server.stop, settings.stop_grace, drain=database.dialect == "postgresql"
@@ -256,6 +255,17 @@ async def start(base: Base[S], writing: Writing, parts: Parts) -> Running:
                 stack.callback(callback)
 
     return Running(name=base.service, address=server.address, port=server.port, stop=stop)
+
+
+async def _release(base: Base[S], writing: Writing, parts: Parts) -> None:
+    """Close what was opened for a service, the last first."""
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(base.database.dispose)
+        for channel in base.channels.values():
+            stack.push_async_callback(channel.close)
+        for closer in parts.closers:
+            stack.push_async_callback(closer)
+        stack.push_async_callback(writing.group_commit.close)
 
 
 async def _opened(settings: ServiceSettings, service: str, metadata: MetaData) -> Database:
