@@ -179,8 +179,10 @@ class Connections:
         self.engine = engine
         self._dialect = dialect
         self._settings = _SQLITE_SETTINGS if writer else (*_SQLITE_SETTINGS, _SQLITE_READER)
+        self._size = size
         self._places = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
+        self._disposed = False
 
     async def take(self) -> Connection:
         """Take a connection; TimeoutError when none gets free in time."""
@@ -210,7 +212,17 @@ class Connections:
             self._places.release()
 
     async def dispose(self) -> None:
-        """Close the idle connections."""
+        """Close all connections, once those that are out have come back.
+
+        Whoever was cancelled undoes its transaction in a task of its own, and that may still go on.
+        """
+        if self._disposed:
+            return
+        self._disposed = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_SECONDS):
+                for _ in range(self._size):
+                    await self._places.acquire()
         while self._idle:
             await self._idle.pop().discard()
         await self.engine.dispose()

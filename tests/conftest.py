@@ -33,6 +33,15 @@ structlog.configure(
 _numbers = count(1)
 
 
+_LOGS = structlog.get_config()
+
+
+@pytest.fixture(autouse=True)
+def own_logs() -> None:
+    """Undo what a service that a wider fixture started did to the logs of this process."""
+    structlog.configure(**_LOGS)
+
+
 @pytest.fixture(scope="session")
 def short_folder() -> Iterator[Path]:
     """A folder with a short name that other users may enter.
