@@ -77,9 +77,10 @@ def program_complaints(document: pb.RedemptionProgram) -> list[errors.Violation]
         if first != index:
             text = f"{reward.reward_id} is the identifier of rewards[{first}] already"
             found.append(errors.Violation(field=f"{path}.reward_id", description=text))
-        begins = _instant(reward, "redeemable_from_time")
-        ends = _instant(reward, "redeemable_until_time")
-        if begins is not None and ends is not None and ends <= begins:
+        # Compared as they were sent: one that is no instant has a complaint of its own.
+        begins, ends = reward.redeemable_from_time, reward.redeemable_until_time
+        both = reward.HasField("redeemable_from_time") and reward.HasField("redeemable_until_time")
+        if both and (ends.seconds, ends.nanos) <= (begins.seconds, begins.nanos):
             text = "must be later than redeemable_from_time"
             found.append(errors.Violation(field=f"{path}.redeemable_until_time", description=text))
         if reward.HasField("stock_left") or reward.etag:

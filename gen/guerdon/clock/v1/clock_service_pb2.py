@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$guerdon/clock/v1/clock_service.proto\x12\x10guerdon.clock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0fGetClockRequest\"N\n\x10GetClockResponse\x12\'\n\x03now\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsimulated\x18\x02 \x01(\x08\"E\n\x13\x41\x64vanceClockRequest\x12.\n\x02to\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"?\n\x14\x41\x64vanceClockResponse\x12\'\n\x03now\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xc0\x01\n\x0c\x43lockService\x12Q\n\x08GetClock\x12!.guerdon.clock.v1.GetClockRequest\x1a\".guerdon.clock.v1.GetClockResponse\x12]\n\x0c\x41\x64vanceClock\x12%.guerdon.clock.v1.AdvanceClockRequest\x1a&.guerdon.clock.v1.AdvanceClockResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$guerdon/clock/v1/clock_service.proto\x12\x10guerdon.clock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0fGetClockRequest\"N\n\x10GetClockResponse\x12\'\n\x03now\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsimulated\x18\x02 \x01(\x08\"Q\n\x13\x41\x64vanceClockRequest\x12:\n\x02to\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x12\xbaH\x0f\xb2\x01\t\x1a\x07\x08\x80\x95\x90\xb8\xba\x06\xc8\x01\x01\"?\n\x14\x41\x64vanceClockResponse\x12\'\n\x03now\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xc0\x01\n\x0c\x43lockService\x12Q\n\x08GetClock\x12!.guerdon.clock.v1.GetClockRequest\x1a\".guerdon.clock.v1.GetClockResponse\x12]\n\x0c\x41\x64vanceClock\x12%.guerdon.clock.v1.AdvanceClockRequest\x1a&.guerdon.clock.v1.AdvanceClockResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,15 +34,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'guerdon.clock.v1.clock_serv
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ADVANCECLOCKREQUEST'].fields_by_name['to']._loaded_options = None
-  _globals['_ADVANCECLOCKREQUEST'].fields_by_name['to']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_ADVANCECLOCKREQUEST'].fields_by_name['to']._serialized_options = b'\272H\017\262\001\t\032\007\010\200\225\220\270\272\006\310\001\001'
   _globals['_GETCLOCKREQUEST']._serialized_start=120
   _globals['_GETCLOCKREQUEST']._serialized_end=137
   _globals['_GETCLOCKRESPONSE']._serialized_start=139
   _globals['_GETCLOCKRESPONSE']._serialized_end=217
   _globals['_ADVANCECLOCKREQUEST']._serialized_start=219
-  _globals['_ADVANCECLOCKREQUEST']._serialized_end=288
-  _globals['_ADVANCECLOCKRESPONSE']._serialized_start=290
-  _globals['_ADVANCECLOCKRESPONSE']._serialized_end=353
-  _globals['_CLOCKSERVICE']._serialized_start=356
-  _globals['_CLOCKSERVICE']._serialized_end=548
+  _globals['_ADVANCECLOCKREQUEST']._serialized_end=300
+  _globals['_ADVANCECLOCKRESPONSE']._serialized_start=302
+  _globals['_ADVANCECLOCKRESPONSE']._serialized_end=365
+  _globals['_CLOCKSERVICE']._serialized_start=368
+  _globals['_CLOCKSERVICE']._serialized_end=560
 # @@protoc_insertion_point(module_scope)

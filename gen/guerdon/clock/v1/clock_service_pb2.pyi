@@ -71,7 +71,7 @@ class AdvanceClockRequest(_message.Message):
     TO_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def to(self) -> _timestamp_pb2.Timestamp:
-        """The new time, not before the clock's."""
+        """The new time, not before the clock's and before the year 9000, so that there is time left for what lies ahead of it."""
 
     def __init__(
         self,

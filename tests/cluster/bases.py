@@ -1,0 +1,272 @@
+"""A customer's history, and one request for every method that is right beside it."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from google.protobuf.message import Message
+
+from cli import quiescence
+from cli.documents import Document
+from cli.peers import Peers
+from guerdon.clock.v1 import clock_service_pb2 as clock
+from guerdon.earning.v1 import activity_pb2
+from guerdon.earning.v1 import earning_service_pb2 as earning
+from guerdon.feed.v1 import feed_service_pb2 as feed
+from guerdon.gamification.v1 import gamification_service_pb2 as gamification
+from guerdon.gamification.v1 import leaderboard_service_pb2 as boards
+from guerdon.gamification.v1 import program_pb2 as gamification_program
+from guerdon.redemption.v1 import redemption_service_pb2 as redemption
+from guerdon.redemption.v1 import reward_pb2
+from guerdon.tiers.v1 import tiers_service_pb2 as tiers
+
+SHOP = "giftshop"
+NOW, DURING = 1_291_248_000, 1_291_201_200  # 2010-12-02 00:00 and 2010-12-01 11:00 UTC
+ANN = {"program_id": SHOP, "member_id": "ann"}
+
+Valid = Mapping[str, Message]
+
+
+def purchase(activity_id: str) -> activity_pb2.Activity:
+    activity = activity_pb2.Activity(
+        activity_id=activity_id,
+        member_id="ann",
+        type="purchase",
+        source="till 7",
+        external_reference=f"receipt of {activity_id}",
+        payment=activity_pb2.Payment(amount_minor=240_000, currency_code="GBP"),
+        lines=[
+            activity_pb2.LineItem(
+                sku="85123A", category="product", merchant="m", quantity=6, amount_minor=200_000
+            ),
+            activity_pb2.LineItem(sku="22222", category="product", quantity=2, amount_minor=40_000),
+        ],
+    )
+    activity.occurred_time.seconds = DURING
+    activity.attributes["till"].integer_value = 7
+    return activity
+
+
+def reversal(reversal_id: str) -> earning.ReversalOrder:
+    lines = earning.ReturnedLines(lines=[earning.ReturnedLine(line_number=1, quantity=1)])
+    order = earning.ReversalOrder(
+        reversal_id=reversal_id, activity_id="p1", lines=lines, reason="broken"
+    )
+    order.occurred_time.seconds = DURING + 60
+    return order
+
+
+def hold(request_id: str) -> earning.HoldPointsRequest:
+    request = earning.HoldPointsRequest(
+        program_id=SHOP,
+        member_id="ann",
+        request_id=request_id,
+        currency_id="points",
+        points=10,
+        reference="r",
+    )
+    request.hold_duration.seconds = 3_600
+    return request
+
+
+def credit(request_id: str) -> earning.CreditPointsRequest:
+    request = earning.CreditPointsRequest(
+        program_id=SHOP,
+        member_id="ann",
+        request_id=request_id,
+        currency_id="points",
+        points=10,
+        reason="sorry",
+    )
+    request.occurred_time.seconds = DURING
+    return request
+
+
+def scores(request_id: str) -> boards.SubmitScoresRequest:
+    score = boards.SubmittedScore(member_id="ann", score=5)
+    score.occurred_time.seconds = DURING
+    return boards.SubmitScoresRequest(
+        request_id=request_id, program_id=SHOP, board_id="arcade", scores=[score]
+    )
+
+
+def reward(reward_id: str) -> reward_pb2.Reward:
+    made = reward_pb2.Reward(
+        reward_id=reward_id,
+        display_name="Mug",
+        description="Holds tea.",
+        price_points=20,
+        stock_total=50,
+        member_limit=9,
+        kind=reward_pb2.Reward.KIND_PRODUCT,
+        tier_gate=reward_pb2.TierGate(ladder_id="main", level_ids=["member", "silver", "gold"]),
+    )
+    made.redeemable_from_time.seconds = DURING
+    made.redeemable_until_time.seconds = NOW + 86_400
+    return made
+
+
+def create(request_id: str, reward_id: str) -> redemption.CreateRewardRequest:
+    return redemption.CreateRewardRequest(
+        request_id=request_id, program_id=SHOP, reward=reward(reward_id)
+    )
+
+
+def redeem(request_id: str) -> redemption.RedeemRewardRequest:
+    return redemption.RedeemRewardRequest(**ANN, request_id=request_id, reward_id="mug")
+
+
+async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
+    """Let things happen to the customer "ann", then give requests that would be taken.
+
+    Keys that are used already: p1 (activity), back-1 (reversal), and the requests enrol-1, hold-1,
+    credit-1, scores-1, mug-1 and redeem-1.
+    """
+    programs = {document.service: document.message for document in documents}
+    games = programs["gamification"]
+    assert isinstance(games, gamification_program.GamificationProgram)
+    board = games.leaderboards.add(
+        board_id="arcade", period=gamification_program.Leaderboard.PERIOD_ALL_TIME
+    )
+    board.submitted.aggregation = gamification_program.SubmittedSource.AGGREGATION_BEST
+    apply_games = gamification.ApplyGamificationProgramRequest(program=games)
+    await peers.gamification.ApplyGamificationProgram(apply_games)
+    await peers.earning.EnrollMember(
+        earning.EnrollMemberRequest(request_id="enrol-1", program_id=SHOP, member_id="bob")
+    )
+    record = earning.RecordActivityRequest(program_id=SHOP, activity=purchase("p1"))
+    await peers.earning.RecordActivity(record)
+    reverse = earning.ReverseActivityRequest(program_id=SHOP, order=reversal("back-1"))
+    await peers.earning.ReverseActivity(reverse)
+    await peers.earning.CreditPoints(credit("credit-1"))
+    held = (await peers.earning.HoldPoints(hold("hold-1"))).hold.hold_id
+    spent = (await peers.earning.HoldPoints(hold("hold-2"))).hold.hold_id
+    await peers.earning.CaptureHold(
+        earning.CaptureHoldRequest(request_id="capture-1", program_id=SHOP, hold_id=spent)
+    )
+    await quiescence.wait(peers)
+    await peers.leaderboards.SubmitScores(scores("scores-1"))
+    await peers.redemption.CreateReward(create("mug-1", "mug"))
+    redeemed = (await peers.redemption.RedeemReward(redeem("redeem-1"))).redemption
+    await quiescence.wait(peers)
+    return {
+        **_of_earning(programs["earning"], held, spent),
+        **_of_others(programs, redeemed.redemption_id),
+    }
+
+
+def _of_earning(program: Message, held: str, spent: str) -> Valid:
+    closing = {"request_id": "close-9", "program_id": SHOP}
+    return {
+        "EnrollMember": earning.EnrollMemberRequest(
+            request_id="enrol-9", program_id=SHOP, member_id="carl"
+        ),
+        "RecordActivity": earning.RecordActivityRequest(program_id=SHOP, activity=purchase("p9")),
+        "BatchRecordActivities": earning.BatchRecordActivitiesRequest(
+            program_id=SHOP, activities=[purchase("p8")]
+        ),
+        "StreamActivities": earning.StreamActivitiesRequest(
+            program_id=SHOP, activities=[purchase("p7")]
+        ),
+        "PreviewActivity": earning.PreviewActivityRequest(program_id=SHOP, activity=purchase("p6")),
+        "ReverseActivity": earning.ReverseActivityRequest(
+            program_id=SHOP, order=reversal("back-9")
+        ),
+        "BatchReverseActivities": earning.BatchReverseActivitiesRequest(
+            program_id=SHOP, orders=[reversal("back-8")]
+        ),
+        "GetWallet": earning.GetWalletRequest(**ANN, currency_id="points"),
+        "ListEntries": earning.ListEntriesRequest(**ANN, currency_id="points", page_size=1),
+        "ListActivities": earning.ListActivitiesRequest(**ANN, page_size=1),
+        "HoldPoints": hold("hold-9"),
+        "CaptureHold": earning.CaptureHoldRequest(
+            request_id="capture-9", program_id=SHOP, hold_id=held, points=4
+        ),
+        "VoidHold": earning.VoidHoldRequest(**closing, hold_id=held),
+        "RefundCapture": earning.RefundCaptureRequest(
+            request_id="refund-9", program_id=SHOP, hold_id=spent, points=4
+        ),
+        "CreditPoints": credit("credit-9"),
+        "GetEarningProgram": earning.GetEarningProgramRequest(program_id=SHOP, version=1),
+        "ApplyEarningProgram": earning.ApplyEarningProgramRequest(program=program),  # type: ignore[arg-type]
+        "GetLedgerSummary": earning.GetLedgerSummaryRequest(program_id=SHOP, currency_id="points"),
+        "VerifyLedger": earning.VerifyLedgerRequest(program_id=SHOP),
+    }
+
+
+def _of_others(programs: Mapping[str, Message], redemption_id: str) -> Valid:
+    change = reward_pb2.Reward(reward_id="mug", price_points=30)
+    update = redemption.UpdateRewardRequest(request_id="update-9", program_id=SHOP, reward=change)
+    update.update_mask.paths.append("price_points")
+    advance = clock.AdvanceClockRequest()
+    advance.to.seconds = NOW
+    return {
+        "GetMembership": tiers.GetMembershipRequest(**ANN, ladder_id="main"),
+        "BatchGetMemberships": tiers.BatchGetMembershipsRequest(
+            program_id=SHOP, member_ids=["ann"], ladder_id="main"
+        ),
+        "ListMembershipChanges": tiers.ListMembershipChangesRequest(
+            **ANN, ladder_id="main", page_size=1
+        ),
+        "GetTiersProgram": tiers.GetTiersProgramRequest(program_id=SHOP, version=1),
+        "ApplyTiersProgram": tiers.ApplyTiersProgramRequest(program=programs["tiers"]),  # type: ignore[arg-type]
+        "GetTiersSummary": tiers.GetTiersSummaryRequest(program_id=SHOP),
+        "VerifyTiers": tiers.VerifyTiersRequest(program_id=SHOP),
+        "CreateReward": create("cup-9", "cup"),
+        "UpdateReward": update,
+        "ListRewards": redemption.ListRewardsRequest(program_id=SHOP, page_size=1),
+        "RedeemReward": redeem("redeem-9"),
+        "CancelRedemption": redemption.CancelRedemptionRequest(
+            request_id="cancel-9", program_id=SHOP, redemption_id=redemption_id
+        ),
+        "GetRedemption": redemption.GetRedemptionRequest(
+            program_id=SHOP, redemption_id=redemption_id
+        ),
+        "ListRedemptions": redemption.ListRedemptionsRequest(**ANN, page_size=1),
+        "GetRedemptionProgram": redemption.GetRedemptionProgramRequest(program_id=SHOP, version=1),
+        "ApplyRedemptionProgram": redemption.ApplyRedemptionProgramRequest(
+            program=programs["redemption"]  # type: ignore[arg-type]
+        ),
+        "GetRedemptionSummary": redemption.GetRedemptionSummaryRequest(program_id=SHOP),
+        "VerifyRedemptions": redemption.VerifyRedemptionsRequest(program_id=SHOP),
+        "ListChallenges": gamification.ListChallengesRequest(program_id=SHOP, page_size=1),
+        "GetProgress": gamification.GetProgressRequest(**ANN),
+        "ListMemberBadges": gamification.ListMemberBadgesRequest(**ANN, page_size=1),
+        "BatchGetMemberBadges": gamification.BatchGetMemberBadgesRequest(
+            program_id=SHOP, member_ids=["ann"]
+        ),
+        "GetGamificationProgram": gamification.GetGamificationProgramRequest(
+            program_id=SHOP, version=1
+        ),
+        "ApplyGamificationProgram": gamification.ApplyGamificationProgramRequest(
+            program=programs["gamification"]  # type: ignore[arg-type]
+        ),
+        "GetGamificationSummary": gamification.GetGamificationSummaryRequest(program_id=SHOP),
+        "VerifyGamification": gamification.VerifyGamificationRequest(program_id=SHOP),
+        "GetLeaderboard": boards.GetLeaderboardRequest(
+            program_id=SHOP, board_id="spend", period="2010-12", page_size=1
+        ),
+        "GetStanding": boards.GetStandingRequest(
+            **ANN, board_id="spend", period="2010-12", neighbour_count=2
+        ),
+        "WatchLeaderboard": boards.WatchLeaderboardRequest(
+            program_id=SHOP, board_id="spend", period="2010-12", top_count=3
+        ),
+        "SubmitScores": scores("scores-9"),
+        "RebuildLeaderboard": boards.RebuildLeaderboardRequest(
+            program_id=SHOP, board_id="spend", period="2010-12"
+        ),
+        "ReadEvents": feed.ReadEventsRequest(partition=0, page_size=1),
+        "FollowEvents": feed.FollowEventsRequest(
+            cursors=[feed.Cursor(partition=0, position=0)], page_size=1
+        ),
+        "GetHeads": feed.GetHeadsRequest(),
+        "GetClock": clock.GetClockRequest(),
+        "AdvanceClock": advance,
+    }
+
+
+def advance_to(year: int, month: int, day: int) -> bytes:
+    """A request to move a clock to a midnight."""
+    request = clock.AdvanceClockRequest()
+    request.to.FromDatetime(datetime(year, month, day, tzinfo=UTC))
+    return request.SerializeToString()
