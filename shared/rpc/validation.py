@@ -1,7 +1,7 @@
 """What the protos say about their own fields, enforced (protovalidate), and what they cannot say.
 
 Two things hold for every message without being written in each proto: text has no U+0000, which
-databases refuse, and a Timestamp is an instant of the years 1 to 9999.
+databases refuse, a Timestamp is an instant of the years 1 to 9999, and a Duration is well-formed.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +15,8 @@ from buf.validate import validate_pb2
 from shared import errors
 
 _validator = protovalidate.Validator()
-_TIMESTAMP = "google.protobuf.Timestamp"
 _SECONDS_MIN, _SECONDS_MAX, _NANOS_MAX = -62_135_596_800, 253_402_300_799, 999_999_999
+_DURATION_SECONDS_MAX = 315_576_000_000
 _NUL = b"\0"
 
 Find = Callable[[Message, str], Iterator[errors.Violation]]
@@ -50,18 +50,18 @@ def check(message: Message, received: bytes | None = None) -> None:
 
 @cache
 def _times(descriptor: Descriptor) -> tuple[Find, ...]:
-    """What looks at the Timestamps of a message type; empty for most types."""
+    """What looks at the Timestamps and Durations of a message type; empty for most types."""
     return tuple(_finder(field) for field in _on_the_way(descriptor, frozenset()))
 
 
 def _on_the_way(descriptor: Descriptor, above: frozenset[str]) -> Iterable[FieldDescriptor]:
-    """Fields that are Timestamps or lead to some; a type within itself is looked at once."""
+    """Fields that are such times or lead to some; a type within itself is looked at once."""
     for field in descriptor.fields:
         inner = field.message_type
         if inner is None or _is_left_alone(field) or inner.GetOptions().map_entry:
             continue
         below = above | {descriptor.full_name, inner.full_name}
-        if inner.full_name == _TIMESTAMP or (
+        if inner.full_name in _TIMES or (
             inner.full_name not in above and any(_on_the_way(inner, below))
         ):
             yield field
@@ -69,7 +69,7 @@ def _on_the_way(descriptor: Descriptor, above: frozenset[str]) -> Iterable[Field
 
 def _finder(field: FieldDescriptor) -> Find:
     name, many, inner = field.name, field.is_repeated, field.message_type
-    is_time = inner is not None and inner.full_name == _TIMESTAMP
+    is_right, words = _TIMES.get(inner.full_name, (None, "")) if inner is not None else (None, "")
 
     def find(message: Message, above: str) -> Iterator[errors.Violation]:
         if many:
@@ -79,11 +79,11 @@ def _finder(field: FieldDescriptor) -> Find:
             yield from inside(getattr(message, name), f"{above}{name}")
 
     def inside(value: Message, path: str) -> Iterator[errors.Violation]:
-        if not is_time:
+        if is_right is None:
             for deeper in _times(value.DESCRIPTOR):
                 yield from deeper(value, f"{path}.")
-        elif not _is_instant(value):
-            yield errors.Violation(field=path, description="must be an instant from 0001 to 9999")
+        elif not is_right(value):
+            yield errors.Violation(field=path, description=words)
 
     return find
 
@@ -91,6 +91,21 @@ def _finder(field: FieldDescriptor) -> Find:
 def _is_instant(stamp: Message) -> bool:
     seconds, nanos = stamp.seconds, stamp.nanos  # type: ignore[attr-defined]
     return bool(_SECONDS_MIN <= seconds <= _SECONDS_MAX and 0 <= nanos <= _NANOS_MAX)
+
+
+def _is_duration(duration: Message) -> bool:
+    seconds, nanos = duration.seconds, duration.nanos  # type: ignore[attr-defined]
+    in_range = abs(seconds) <= _DURATION_SECONDS_MAX and abs(nanos) <= _NANOS_MAX
+    return bool(in_range and seconds * nanos >= 0)
+
+
+_TIMES: dict[str, tuple[Callable[[Message], bool], str]] = {
+    "google.protobuf.Timestamp": (_is_instant, "must be an instant from 0001 to 9999"),
+    "google.protobuf.Duration": (
+        _is_duration,
+        "must be at most 315576000000 seconds and 999999999 nanoseconds, both of one sign",
+    ),
+}
 
 
 def _nuls(message: Message, above: str) -> Iterator[errors.Violation]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, cast
 
 import grpc
@@ -19,6 +20,10 @@ from guerdon.redemption.v1 import redemption_service_pb2
 from guerdon.tiers.v1 import tiers_service_pb2
 from shared.errors import RemoteRefusal
 from shared.rpc.client import refusal_of, refusal_of_status
+
+# What makes a request one that was sent before.
+KEYS = {"request_id", "activity_id", "reversal_id", "external_reference"}
+_numbers = count()
 
 Channels = Mapping[str, grpc.aio.Channel]
 OWNERS: Mapping[str, tuple[Any, ...]] = {
@@ -66,10 +71,9 @@ def methods() -> Iterator[Method]:
                     yield Method(service=service, descriptor=method)
 
 
-def method(name: str) -> Method:
-    """The method of a name that only one service has."""
-    (found,) = (each for each in methods() if each.descriptor.name == name)
-    return found
+def method_of(name: str) -> Method:
+    """The method of a name; of one that all services serve, that of the first."""
+    return next(each for each in methods() if each.descriptor.name == name)
 
 
 async def call(
@@ -154,6 +158,16 @@ def leaves(message: Message, above: str = "") -> Iterator[tuple[str, FieldDescri
             yield path, field
         elif message.HasField(field.name):
             yield from leaves(getattr(message, field.name), f"{path}.")
+
+
+def with_own_keys(message: Message) -> Message:
+    """A copy with idempotency keys, and a receipt, that were never sent before."""
+    paths = [path for path, field in leaves(message) if field.name in KEYS]
+    if "order.reversal_id" in paths or "orders[0].reversal_id" in paths:
+        paths = [path for path in paths if not path.endswith("activity_id")]
+    for path in paths:
+        message = altered(message, path, f"key-{next(_numbers)}")
+    return message
 
 
 def raw_channels(peers: Peers) -> dict[str, grpc.aio.Channel]:
