@@ -1,0 +1,96 @@
+"""The docs are true: tables name what is there, links lead somewhere, a line is a sentence."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+
+from cli import main
+from tests.cluster.calling import methods
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    path
+    for pattern in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md")
+    for path in ROOT.glob(pattern)
+)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+# The end of a sentence, and the beginning of another, in one line.
+TWO_SENTENCES = re.compile(r"(?<!^\d)[.?!] +[A-Z]")
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def prose(page: Path) -> str:
+    """A page without its code blocks."""
+    return FENCE.sub("", page.read_text())
+
+
+def table(page: Path, heading: str) -> list[tuple[str, str]]:
+    """The rows of the table below a heading, as its first two cells."""
+    below = page.read_text().split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    rows = [line.strip("| ").split(" | ") for line in below.splitlines() if line.startswith("| ")]
+    return [(row[0], row[1]) for row in rows[1:]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_line_of_prose_is_one_sentence(page: Path) -> None:
+    found = [
+        line
+        for line in prose(page).splitlines()
+        if TWO_SENTENCES.search(line) and not line.startswith(("|", "- ", "#"))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_link_within_the_project_leads_somewhere(page: Path) -> None:
+    targets = [target for target in LINK.findall(prose(page)) if "://" not in target]
+    assert [each for each in targets if not (page.parent / each).exists()] == []
+
+
+def test_the_table_of_the_api_is_that_of_the_protos() -> None:
+    written = [re.findall(r"`(\w+)`", cell) for _, cell in table(ROOT / "README.md", "The API")]
+    served: dict[str, list[str]] = {}
+    for method in methods():
+        listed = served.setdefault(method.descriptor.containing_service.full_name, [])
+        if method.descriptor.name not in listed:
+            listed.append(method.descriptor.name)
+    assert sorted(written) == sorted(served.values())
+
+
+def test_the_table_of_the_command_is_that_of_the_command() -> None:
+    commands = typer.main.get_command(main.app).commands  # type: ignore[attr-defined]
+    written = [cell for cell, _ in table(ROOT / "README.md", "The command")]
+    assert {re.sub(r"`guerdon (\w+).*`", r"\1", cell) for cell in written} == set(commands)
+
+
+def test_every_decision_is_in_the_list_of_decisions() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = re.findall(r"\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text())
+    assert listed == sorted(path.name for path in folder.glob("[0-9]*.md"))
+
+
+def blocks() -> list[tuple[str, str]]:
+    return [(name(page), code) for page in PAGES for _, code in FENCE.findall(page.read_text())]
+
+
+@pytest.mark.parametrize(("page", "code"), blocks())
+def test_the_commands_of_a_code_block_are_there(page: str, code: str) -> None:
+    lines = [line.split("#")[0].split() for line in code.splitlines() if line.strip()]
+    assert lines, page
+    for words in lines:
+        assert words[0] == "make", f"{page}: only make is known here, not {words[0]}"
+        dry = subprocess.run(
+            ["make", "--dry-run", "--silent", *words[1:]],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert dry.returncode == 0, dry.stderr
