@@ -6,10 +6,12 @@ Every document carries its own number as idempotency key, so a replay that was k
 again: what is recorded already is answered from the stored record.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
@@ -21,6 +23,9 @@ from guerdon.clock.v1 import clock_service_pb2 as clock_pb
 from guerdon.earning.v1 import activity_pb2
 from guerdon.earning.v1 import earning_service_pb2 as earning_pb
 from shared.rpc import client
+
+if TYPE_CHECKING:
+    from guerdon.clock.v1.clock_service_pb2_grpc import ClockServiceAsyncStub
 
 ACTIVITY_TYPE = "purchase"
 CURRENCY_CODE = "GBP"
@@ -107,12 +112,15 @@ async def advance_clocks(peers: Peers, to: datetime) -> None:
     """Move the simulated clock of every service forward to an instant; one that is later stays."""
     target = Timestamp()
     target.FromDatetime(to)
-    for clock in peers.clocks.values():
-        present = await clock.GetClock(clock_pb.GetClockRequest())
-        if not present.simulated:
-            raise ClockNotSimulated
-        if present.now.ToDatetime(tzinfo=UTC) < to:
-            await clock.AdvanceClock(clock_pb.AdvanceClockRequest(to=target))
+    await asyncio.gather(*(_advance(clock, to, target) for clock in peers.clocks.values()))
+
+
+async def _advance(clock: "ClockServiceAsyncStub", to: datetime, target: Timestamp) -> None:
+    present = await clock.GetClock(clock_pb.GetClockRequest())
+    if not present.simulated:
+        raise ClockNotSimulated
+    if present.now.ToDatetime(tzinfo=UTC) < to:
+        await clock.AdvanceClock(clock_pb.AdvanceClockRequest(to=target))
 
 
 def next_midnight(instant: datetime) -> datetime:
