@@ -5,8 +5,9 @@ It never touches a database, a clock or the network, so previews, simulations, r
 explanations run the very same code as the real thing.
 """
 
-from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
+
+from shared.values import value
 
 S_co = TypeVar("S_co", covariant=True)
 A_co = TypeVar("A_co", covariant=True)
@@ -15,7 +16,7 @@ Event: TypeAlias = object
 """Any frozen dataclass of a service's domain, named in the past tense."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Intention:
     """A call that must happen after the commit: stored with the effects, driven by a worker.
 
@@ -30,7 +31,7 @@ class Intention:
     member_key: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Decision(Generic[S_co, A_co]):
     """State, answer, events in order, intentions opened, and ids of the intentions closed."""
 

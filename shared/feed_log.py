@@ -22,6 +22,7 @@ from shared import errors
 from shared.database import Database, Tx
 from shared.ids import partition_of
 from shared.tables import KernelTables
+from shared.values import value
 
 Place: TypeAlias = tuple[int, int]
 """Partition and position."""
@@ -35,7 +36,7 @@ Cursor: TypeAlias = tuple[str, int]
 Member: TypeAlias = tuple[str, int, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class FeedRecord:
     """An event as the feed stores it: `type` is the full name of the message in `payload`.
 

@@ -7,20 +7,20 @@ then reads its answer.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from sqlalchemy import Table, bindparam, delete, select, tuple_
 
 from shared import errors, record
 from shared.database import TryAgain, Tx
+from shared.values import value
 
 Identity: TypeAlias = tuple[str, str, str]
 
 _KEY = ("program_id", "scope", "request_id")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RequestKey:
     """What makes two requests the same: program, scope (usually the method), the caller's id.
 
@@ -38,7 +38,7 @@ class RequestKey:
         return (self.program_id, self.scope, self.request_id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StoredAnswer:
     """What a key was settled with: JSON text of an answer or of a refusal, and its last event."""
 
@@ -90,7 +90,7 @@ async def claim(
     return stored
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Settlement:
     """How one claimed key is to be settled. A transient refusal gives the key back."""
 

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Never, Protocol, TypeAlias, TypeVar
 
@@ -14,6 +13,7 @@ from shared.decision import Decision, Event, Intention
 from shared.feed_log import FeedRecord
 from shared.ids import MEMBER_KEY_CHARS, partition_of, partition_of_identifier
 from shared.keys import RequestKey
+from shared.values import value
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -34,7 +34,7 @@ class Command(Protocol):
         """Member's key, or the identifier that has none yet: what decides the partition."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Followed:
     """An event of another service, and the commands that it means here (perhaps none).
 
@@ -54,7 +54,7 @@ class Followed:
     retry: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Outcome:
     """What a command was answered.
 
@@ -99,7 +99,7 @@ class World(Protocol):
 W = TypeVar("W", bound=World)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Settled(Generic[C]):
     """One command and what was decided: `decision`, or `refusal` instead."""
 
@@ -119,7 +119,7 @@ class Settled(Generic[C]):
         return () if self.decision is None else self.decision.intentions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Run(Generic[C]):
     """Everything that was decided in one batch, in order, for `Work.save`."""
 

@@ -6,7 +6,7 @@ were done.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -26,6 +26,7 @@ from services.earning.domain import (
 )
 from services.earning.reversals import Amount, Lines, Whole
 from shared.keys import RequestKey
+from shared.values import value
 
 _PARTITION_CHARS = 4
 _KEY_CHARS = 32
@@ -45,7 +46,7 @@ def _routing_of_hold(hold_id: str) -> str:
     return hold_id[:_PARTITION_CHARS].ljust(_KEY_CHARS, "0")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class MemberName:
     """A member as a request names it: by an identifier or, within the cluster, by its key."""
 
@@ -58,7 +59,7 @@ class MemberName:
         return self.member_key or self.member_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class EnrollMember:
     """Enrol a member under an identifier that nobody has."""
 
@@ -78,7 +79,7 @@ class EnrollMember:
         return self.member_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RecordActivity:
     """Record what a member did.
 
@@ -112,7 +113,7 @@ class RecordActivity:
         return self.member_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ReverseActivity:
     """Take back what an activity gave, in whole or in part."""
 
@@ -135,7 +136,7 @@ class ReverseActivity:
         return self.activity_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CreditPoints:
     """Issue points on behalf of another service; `occurred_time` is None for now."""
 
@@ -159,7 +160,7 @@ class CreditPoints:
         return self.member.text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class HoldPoints:
     """Set points aside for a while; `unique` makes the new hold's identifier."""
 
@@ -184,7 +185,7 @@ class HoldPoints:
         return self.member.text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CaptureHold:
     """Spend held points; 0 means all of them."""
 
@@ -205,7 +206,7 @@ class CaptureHold:
         return _routing_of_hold(self.hold_id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class VoidHold:
     """Give held points back."""
 
@@ -225,7 +226,7 @@ class VoidHold:
         return _routing_of_hold(self.hold_id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RefundCapture:
     """Give captured points back; 0 means all that is left."""
 
@@ -246,7 +247,7 @@ class RefundCapture:
         return _routing_of_hold(self.hold_id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ExpireHold:
     """Give the points of a hold back whose time is over; nothing happens when it is closed."""
 
@@ -260,7 +261,7 @@ class ExpireHold:
         return _routing_of_hold(self.hold_id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class KeepLevel:
     """Keep a level that tiers decided; of two from the same instant the later decision stands."""
 
@@ -296,7 +297,7 @@ HoldCommand: TypeAlias = CaptureHold | VoidHold | RefundCapture | ExpireHold
 # Answers that are not values of the domain already -----------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Recorded:
     """The record of an activity as it was made; the request has the rest of it."""
 
@@ -306,7 +307,7 @@ class Recorded:
     explanation: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Done:
     """Nothing to tell."""
 
@@ -314,7 +315,7 @@ class Done:
 # Events ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class MemberEnrolled:
     """A member joined the program."""
 
@@ -324,14 +325,14 @@ class MemberEnrolled:
     enroll_time: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ActivityRecorded:
     """An activity was recorded and its points were booked."""
 
     record: ActivityRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ActivityReversed:
     """An activity was reversed in whole or in part."""
 
@@ -340,7 +341,7 @@ class ActivityReversed:
     activity_occurred_time: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class PointsCredited:
     """Points were credited by another service."""
 
@@ -352,7 +353,7 @@ class PointsCredited:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class HoldChanged:
     """A hold was placed, captured, voided, refunded, or it expired."""
 

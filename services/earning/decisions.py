@@ -6,7 +6,7 @@ is the same call with its result thrown away.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias
 
@@ -46,11 +46,12 @@ from services.earning.refusals import (
     OccurredTimeNotAccepted,
 )
 from shared.decision import Decision, Event
+from shared.values import value
 
 Lots: TypeAlias = Mapping[int, Lot]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Changes:
     """Everything that one decision changes; what it leaves alone is None."""
 

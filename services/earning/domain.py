@@ -7,10 +7,11 @@ them in `decisions.py`.
 Nothing here knows a database, a wire format or a clock.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
+
+from shared.values import value
 
 ProgramId = NewType("ProgramId", str)
 MemberId = NewType("MemberId", str)
@@ -84,7 +85,7 @@ class ReversalPolicy(StrEnum):
     ALLOW_DEBT = "allow_debt"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Member:
     """A member under its internal key, with the identifier that it was enrolled by."""
 
@@ -94,7 +95,7 @@ class Member:
     enroll_time: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Wallet:
     """A member's points of one currency, as the entries up to `sequence` make them.
 
@@ -117,7 +118,7 @@ class Wallet:
     chain_hash: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Lot:
     """Points that came by one entry and end together; named by that entry's sequence."""
 
@@ -129,7 +130,7 @@ class Lot:
     activity_id: ActivityId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class LotUse:
     """What an entry did to a lot's remainder: negative when it took, positive when it gave back."""
 
@@ -137,7 +138,7 @@ class LotUse:
     points: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Entry:
     """One line of the ledger: the change of each account; the changes sum to zero.
 
@@ -167,7 +168,7 @@ class Entry:
     chain_hash: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Hold:
     """Points set aside; `entry_sequence` is the entry that took them, with the lots they are of."""
 
@@ -185,7 +186,7 @@ class Hold:
     lots: tuple[LotUse, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class BoughtLine:
     """A line as far as points depend on it: its units, and its whole amount in minor units."""
 
@@ -193,7 +194,7 @@ class BoughtLine:
     amount: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class LineRecord:
     """A line, the points it earned, and what has been returned of it so far, in total.
 
@@ -210,7 +211,7 @@ class LineRecord:
     item: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ActivityRecord:
     """An activity as it was decided; `content` is the serialized message without its member_id.
 
@@ -241,7 +242,7 @@ class ActivityRecord:
     reversal_way: ReversalWay = ReversalWay.NONE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ReversedLine:
     """What one line gave back by one reversal; `item` is the serialized line as it was bought."""
 
@@ -252,7 +253,7 @@ class ReversedLine:
     item: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Reversal:
     """A return as it was decided; of `points`, `owed` could not be taken and became a debt."""
 
@@ -269,7 +270,7 @@ class Reversal:
     lines: tuple[ReversedLine, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class LevelFrom:
     """The level that counts from an instant on, until the next one."""
 

@@ -7,7 +7,6 @@ A credit, and whatever comes back to the wallet, repays debt first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from json.encoder import encode_basestring as _quoted  # a text as JSON has it, not as ASCII
@@ -25,13 +24,14 @@ from services.earning.domain import (
     Wallet,
 )
 from services.earning.refusals import PointsOutOfRange
+from shared.values import value
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Cause:
     """Why an entry is booked; instants, and the identifiers of what is behind it."""
 
@@ -43,7 +43,7 @@ class Cause:
     explanation: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Movement:
     """One entry; the wallet, the lot it made and the lots it changed, as they are after it."""
 
@@ -53,7 +53,7 @@ class Movement:
     changed: tuple[Lot, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Change:
     """The change of each account of a wallet; the program's account takes the opposite."""
 

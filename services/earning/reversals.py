@@ -6,7 +6,7 @@ line's own points and units (`semantics.md`, "Reversal").
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from services.earning.domain import (
     ActivityRecord,
@@ -21,14 +21,15 @@ from services.earning.refusals import (
     QuantityNotReturnable,
     ReversalWayChanged,
 )
+from shared.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Whole:
     """Everything that has not been reversed yet."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ReturnedUnits:
     """Units of one line, counted from 1."""
 
@@ -36,21 +37,21 @@ class ReturnedUnits:
     quantity: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Lines:
     """Units of lines, each line at most once."""
 
     lines: tuple[ReturnedUnits, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Amount:
     """A part of the amount, in minor units."""
 
     amount: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class GivenBack:
     """What a reversal gives back, and the record as it is afterwards.
 

@@ -7,7 +7,6 @@ division happens at the end, rounded as the program says (`semantics.md`, "Activ
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from json.encoder import encode_basestring as _quoted  # a text as JSON has it, not as ASCII
@@ -25,6 +24,7 @@ from services.earning.domain import (
     RuleId,
 )
 from services.earning.refusals import PointsOutOfRange
+from shared.values import value
 
 Condition: TypeAlias = Callable[[object, str], str]
 """Takes the activity and the level; says why it does not hold, nothing when it does."""
@@ -53,7 +53,7 @@ class Rounding(StrEnum):
     CEIL = "ceil"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Base:
     """So many points for each so many minor units."""
 
@@ -61,14 +61,14 @@ class Base:
     per_amount: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Flat:
     """A fixed number of points, multiplied as well."""
 
     points: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Multiplier:
     """An exact factor on the points."""
 
@@ -76,7 +76,7 @@ class Multiplier:
     denominator: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Rule:
     """One compiled rule; without types it is about all, without conditions it always counts."""
 
@@ -87,7 +87,7 @@ class Rule:
     line_condition: LineCondition | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Rules:
     """The rules of one version of a program, in the order in which explanations list them."""
 
@@ -97,7 +97,7 @@ class Rules:
     rounding: Rounding = Rounding.FLOOR
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Program:
     """One version of a program, compiled: what it accepts, what it gives and what it takes back."""
 
@@ -112,7 +112,7 @@ class Program:
     accepted_future: timedelta = timedelta(minutes=5)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Deed:
     """What rules look at: `amount` is None without a payment, views are what conditions read."""
 
