@@ -4,10 +4,12 @@ A fixed number of callers, each sending its next call when the last is answered.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import grpc
 import psutil
+from google.protobuf.message import Message
 
 from shared.clock import monotonic
 
@@ -37,6 +39,23 @@ class Load:
         """The latency, in seconds, that this share of the calls did not exceed."""
         ordered = sorted(self.latencies)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+class Prepared:
+    """Calls of one method whose requests were made before the clock runs.
+
+    The load and what is measured share two cores: what a client spends on making requests and
+    reading answers is neither's. Answers are kept as bytes, to be checked afterwards.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, path: str, requests: Sequence[Message]) -> None:
+        self._call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+        self._requests = [request.SerializeToString() for request in requests]
+        self.answers: list[bytes] = []
+
+    async def send(self, number: int) -> None:
+        """Send one; raises IndexError when more are wanted than were made."""
+        self.answers.append(await self._call(self._requests[number]))
 
 
 async def closed_loop(
