@@ -11,7 +11,6 @@ from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.feed.v1 import program_document_pb2, verification_pb2
 from services.earning import rules
 from services.earning.audit import Progress
-from services.earning.commands import Recorded
 from services.earning.documents import Applied
 from services.earning.domain import (
     Account,
@@ -25,6 +24,7 @@ from services.earning.domain import (
     Reversal,
     Wallet,
 )
+from services.earning.events import Recorded
 from services.earning.ledger import micros
 from services.earning.store_reads import LedgerSummary
 from shared import differences

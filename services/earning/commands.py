@@ -1,4 +1,4 @@
-"""What earning is told to do, what it answers, and what it publishes.
+"""What earning is told to do; what it answers and publishes is in `events.py`.
 
 Commands carry the digest of the request that they were made of: the same key with another digest is
 refused. Followed and clock-driven commands have no key: the cursor, or the state, says whether they
@@ -12,16 +12,13 @@ from typing import TypeAlias
 
 from services.earning.domain import (
     ActivityId,
-    ActivityRecord,
     BoughtLine,
     CurrencyId,
-    Hold,
     HoldId,
     LevelFrom,
     MemberId,
     MemberKey,
     ProgramId,
-    Reversal,
     ReversalId,
 )
 from services.earning.reversals import Amount, Lines, Whole
@@ -292,69 +289,3 @@ Command: TypeAlias = (
 )
 MemberCommand: TypeAlias = CreditPoints | HoldPoints
 HoldCommand: TypeAlias = CaptureHold | VoidHold | RefundCapture | ExpireHold
-
-
-# Answers that are not values of the domain already -----------------------------------------------
-
-
-@value
-class Recorded:
-    """The record of an activity as it was made; the request has the rest of it."""
-
-    create_time: datetime
-    currency_id: CurrencyId
-    points: int
-    explanation: str
-
-
-@value
-class Done:
-    """Nothing to tell."""
-
-
-# Events ------------------------------------------------------------------------------------------
-
-
-@value
-class MemberEnrolled:
-    """A member joined the program."""
-
-    program_id: ProgramId
-    member_key: MemberKey
-    member_id: MemberId
-    enroll_time: datetime
-
-
-@value
-class ActivityRecorded:
-    """An activity was recorded and its points were booked."""
-
-    record: ActivityRecord
-
-
-@value
-class ActivityReversed:
-    """An activity was reversed in whole or in part."""
-
-    reversal: Reversal
-    activity_type: str
-    activity_occurred_time: datetime
-
-
-@value
-class PointsCredited:
-    """Points were credited by another service."""
-
-    program_id: ProgramId
-    member_key: MemberKey
-    currency_id: CurrencyId
-    points: int
-    reason: str
-    request_id: str
-
-
-@value
-class HoldChanged:
-    """A hold was placed, captured, voided, refunded, or it expired."""
-
-    hold: Hold

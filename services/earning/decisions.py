@@ -12,16 +12,10 @@ from typing import TypeAlias
 
 from services.earning import ledger, reversals, rules
 from services.earning.commands import (
-    ActivityRecorded,
-    ActivityReversed,
     CreditPoints,
-    Done,
     EnrollMember,
     KeepLevel,
-    MemberEnrolled,
-    PointsCredited,
     RecordActivity,
-    Recorded,
     ReverseActivity,
 )
 from services.earning.domain import (
@@ -37,6 +31,14 @@ from services.earning.domain import (
     Member,
     Reversal,
     Wallet,
+)
+from services.earning.events import (
+    ActivityRecorded,
+    ActivityReversed,
+    Done,
+    MemberEnrolled,
+    PointsCredited,
+    Recorded,
 )
 from services.earning.ledger import Cause, Movement
 from services.earning.refusals import (

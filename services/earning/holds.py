@@ -10,9 +10,7 @@ from datetime import datetime
 from services.earning import ledger
 from services.earning.commands import (
     CaptureHold,
-    Done,
     ExpireHold,
-    HoldChanged,
     HoldPoints,
     RefundCapture,
     VoidHold,
@@ -20,6 +18,7 @@ from services.earning.commands import (
 )
 from services.earning.decisions import Changes, Lots
 from services.earning.domain import Hold, HoldState, Wallet
+from services.earning.events import Done, HoldChanged
 from services.earning.ledger import Cause, Movement
 from services.earning.refusals import (
     CaptureExceedsHold,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from services.earning import decisions, store_reads
-from services.earning.commands import RecordActivity, Recorded
+from services.earning.commands import RecordActivity
 from services.earning.documents import EarningPrograms
 from services.earning.domain import (
     ActivityRecord,
@@ -18,6 +18,7 @@ from services.earning.domain import (
     ProgramId,
     Wallet,
 )
+from services.earning.events import Recorded
 from services.earning.operations import EarningWork
 from services.earning.store_reads import LedgerSummary
 from shared import errors, paging

@@ -9,7 +9,7 @@ from guerdon.earning.v1 import activity_pb2, ledger_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import earning_service_pb2_grpc as pb_grpc
 from services.earning import answers, wire
-from services.earning.commands import Command, RecordActivity, Recorded, ReverseActivity
+from services.earning.commands import Command, RecordActivity, ReverseActivity
 from services.earning.documents import Documents
 from services.earning.domain import (
     CurrencyId,
@@ -20,6 +20,7 @@ from services.earning.domain import (
     ProgramId,
     Reversal,
 )
+from services.earning.events import Recorded
 from services.earning.queries import Queries
 from services.earning.verification import Verification
 from shared import errors

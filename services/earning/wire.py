@@ -13,16 +13,11 @@ from guerdon.earning.v1 import activity_pb2, events_pb2, member_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from services.earning import answers, rules
 from services.earning.commands import (
-    ActivityRecorded,
-    ActivityReversed,
     CaptureHold,
     CreditPoints,
     EnrollMember,
-    HoldChanged,
     HoldPoints,
-    MemberEnrolled,
     MemberName,
-    PointsCredited,
     RecordActivity,
     RefundCapture,
     ReverseActivity,
@@ -37,6 +32,13 @@ from services.earning.domain import (
     MemberKey,
     ProgramId,
     ReversalId,
+)
+from services.earning.events import (
+    ActivityRecorded,
+    ActivityReversed,
+    HoldChanged,
+    MemberEnrolled,
+    PointsCredited,
 )
 from services.earning.ledger import EPOCH
 from services.earning.reversals import Amount, Lines, ReturnedUnits, Whole

@@ -12,7 +12,7 @@ from guerdon.earning.v1 import activity_pb2, program_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from services.earning import documents, tables, wire
 from services.earning.audit import Violation
-from services.earning.commands import Command, KeepLevel, Recorded
+from services.earning.commands import Command, KeepLevel
 from services.earning.documents import Documents
 from services.earning.domain import (
     CurrencyId,
@@ -26,6 +26,7 @@ from services.earning.domain import (
     Reversal,
     Wallet,
 )
+from services.earning.events import Recorded
 from services.earning.jobs import ExpireHolds
 from services.earning.operations import EarningWork
 from services.earning.queries import Queries

@@ -8,8 +8,9 @@ import pytest
 from guerdon.earning.v1 import activity_pb2, events_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from services.earning import rules, tables, wire
-from services.earning.commands import Command, Recorded
+from services.earning.commands import Command
 from services.earning.domain import CurrencyId, EntryType, HoldState, MemberId, ProgramId
+from services.earning.events import Recorded
 from services.earning.refusals import (
     ActivityNotFound,
     CaptureExceedsHold,

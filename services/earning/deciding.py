@@ -1,0 +1,200 @@
+"""What each command does over the world that was loaded: which decision, with what of it.
+
+Existence is checked here, in the order program, member, thing; everything else by the decisions.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import cast
+
+from services.earning import decisions, holds, wire
+from services.earning.commands import (
+    CaptureHold,
+    Command,
+    CreditPoints,
+    EnrollMember,
+    ExpireHold,
+    HoldCommand,
+    HoldPoints,
+    KeepLevel,
+    MemberCommand,
+    RecordActivity,
+    RefundCapture,
+    ReverseActivity,
+    VoidHold,
+)
+from services.earning.decisions import Changes
+from services.earning.domain import (
+    ActivityRecord,
+    Entry,
+    Hold,
+    LevelId,
+    LineRecord,
+    Lot,
+    Member,
+    MemberKey,
+    Reversal,
+    Wallet,
+)
+from services.earning.events import Done, Recorded
+from services.earning.refusals import ActivityNotFound, HoldNotFound, MemberAlreadyExists
+from services.earning.rules import Program
+from services.earning.world import World
+from shared import errors
+from shared.decision import Decision
+
+
+def _enroll(world: World, command: EnrollMember, now: datetime) -> Decision[Changes, Member]:
+    del now
+    _program(world, command)
+    member = world.claimed.get((command.program_id, command.member_id))
+    if member is None:
+        raise MemberAlreadyExists(member_id=command.member_id)
+    return decisions.enroll(command, member)
+
+
+def _record(world: World, command: RecordActivity, now: datetime) -> Decision[Changes, Recorded]:
+    program = _program(world, command)
+    name = (command.program_id, command.member_id)
+    newcomer = world.claimed.get(name)
+    if newcomer is not None and program.enroll_unknown_members:
+        wallet = Wallet(
+            program_id=program.program_id,
+            member_key=newcomer.member_key,
+            currency_id=program.currency_id,
+        )
+        level_id = LevelId("")
+    else:
+        newcomer = None
+        wallet = _wallet(world, program, world.keys.get(name), command.member_id)
+        timeline = world.timelines.get((program.program_id, wallet.member_key), ())
+        level_id = decisions.level_at(timeline, command.occurred_time)
+    receipt = (command.program_id, command.source, command.external_reference)
+    return decisions.record(
+        command,
+        program,
+        newcomer,
+        wallet,
+        level_id,
+        receipt_used=bool(command.external_reference) and receipt in world.receipts_used,
+        now=now,
+    )
+
+
+def _reverse(world: World, command: ReverseActivity, now: datetime) -> Decision[Changes, Reversal]:
+    program = _program(world, command)
+    activity = world.activities.get((command.program_id, command.activity_id))
+    if activity is None:
+        raise ActivityNotFound(activity_id=command.activity_id)
+    key = (activity.program_id, activity.member_key, activity.currency_id)
+    return decisions.reverse(
+        command, program, _with_items(activity), world.wallets[key], world.lots[key], now
+    )
+
+
+def _with_items(activity: ActivityRecord) -> ActivityRecord:
+    """The record with its lines as they were bought, which the reversal tells on."""
+    if not activity.lines:
+        return activity
+    items = wire.line_items(activity.content)
+    lines: tuple[LineRecord, ...] = tuple(
+        replace(line, item=item) for line, item in zip(activity.lines, items, strict=True)
+    )
+    return replace(activity, lines=lines)
+
+
+def _credit(world: World, command: CreditPoints, now: datetime) -> Decision[Changes, Entry]:
+    return decisions.credit(command, _named_wallet(world, command), now)
+
+
+def _place(world: World, command: HoldPoints, now: datetime) -> Decision[Changes, Hold]:
+    wallet = _named_wallet(world, command)
+    return holds.place(command, wallet, _lots(world, wallet), now)
+
+
+def _end(
+    world: World, command: HoldCommand, now: datetime
+) -> Decision[Changes, Hold] | Decision[Changes, Done]:
+    _program(world, command)
+    held = world.holds.get((command.program_id, command.hold_id))
+    if held is None:
+        raise HoldNotFound(hold_id=command.hold_id)
+    wallet = world.wallets[held.program_id, held.member_key, held.currency_id]
+    lots = _lots(world, wallet)
+    match command:
+        case CaptureHold():
+            return holds.capture(command, held, wallet, lots, now)
+        case VoidHold():
+            return holds.void(command, held, wallet, lots, now)
+        case RefundCapture():
+            return holds.refund(command, held, wallet, lots, now)
+        case ExpireHold():
+            return holds.expire(command, held, wallet, lots, now)
+
+
+def _keep_level(world: World, command: KeepLevel, now: datetime) -> Decision[Changes, Done]:
+    del world, now
+    return decisions.keep_level(command)
+
+
+DECIDERS = cast(
+    "Mapping[type[Command], Callable[[World, Command, datetime], Decision[Changes, object]]]",
+    {
+        EnrollMember: _enroll,
+        RecordActivity: _record,
+        ReverseActivity: _reverse,
+        CreditPoints: _credit,
+        HoldPoints: _place,
+        CaptureHold: _end,
+        VoidHold: _end,
+        RefundCapture: _end,
+        ExpireHold: _end,
+        KeepLevel: _keep_level,
+    },
+)
+
+
+def _program(world: World, command: Command) -> Program:
+    program = world.programs.get(command.program_id)
+    if program is None:
+        raise errors.ProgramNotFound(program_id=command.program_id)
+    return program
+
+
+def _named_wallet(world: World, command: MemberCommand) -> Wallet:
+    program = _program(world, command)
+    key = command.member.member_key or world.keys.get(
+        (command.program_id, command.member.member_id)
+    )
+    wallet = _wallet(world, program, key, command.member.text)
+    decisions.currency_of(program, command.currency_id)
+    return wallet
+
+
+def _wallet(world: World, program: Program, key: MemberKey | None, name: str) -> Wallet:
+    """A member's wallet; one who is only about to be enrolled, or is unknown, has none."""
+    wallet = None
+    if key is not None:
+        wallet = world.wallets.get((program.program_id, key, program.currency_id))
+    if wallet is None:
+        raise errors.MemberNotFound(member_id=name)
+    return wallet
+
+
+def _lots(world: World, wallet: Wallet) -> dict[int, Lot]:
+    return world.lots.setdefault((wallet.program_id, wallet.member_key, wallet.currency_id), {})
+
+
+ANSWERS: Mapping[type[Command], type[object]] = {
+    EnrollMember: Member,
+    RecordActivity: Recorded,
+    ReverseActivity: Reversal,
+    CreditPoints: Entry,
+    HoldPoints: Hold,
+    CaptureHold: Hold,
+    VoidHold: Hold,
+    RefundCapture: Hold,
+    ExpireHold: Done,
+    KeepLevel: Done,
+}

@@ -1,0 +1,79 @@
+"""What earning answers and publishes, as far as it is no value of the domain already."""
+
+from datetime import datetime
+
+from services.earning.domain import (
+    ActivityRecord,
+    CurrencyId,
+    Hold,
+    MemberId,
+    MemberKey,
+    ProgramId,
+    Reversal,
+)
+from shared.values import value
+
+# Answers that are not values of the domain already -----------------------------------------------
+
+
+@value
+class Recorded:
+    """The record of an activity as it was made; the request has the rest of it."""
+
+    create_time: datetime
+    currency_id: CurrencyId
+    points: int
+    explanation: str
+
+
+@value
+class Done:
+    """Nothing to tell."""
+
+
+# Events ------------------------------------------------------------------------------------------
+
+
+@value
+class MemberEnrolled:
+    """A member joined the program."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    member_id: MemberId
+    enroll_time: datetime
+
+
+@value
+class ActivityRecorded:
+    """An activity was recorded and its points were booked."""
+
+    record: ActivityRecord
+
+
+@value
+class ActivityReversed:
+    """An activity was reversed in whole or in part."""
+
+    reversal: Reversal
+    activity_type: str
+    activity_occurred_time: datetime
+
+
+@value
+class PointsCredited:
+    """Points were credited by another service."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    currency_id: CurrencyId
+    points: int
+    reason: str
+    request_id: str
+
+
+@value
+class HoldChanged:
+    """A hold was placed, captured, voided, refunded, or it expired."""
+
+    hold: Hold

@@ -1,0 +1,165 @@
+"""What a batch needs: who is meant, what is claimed and locked, and what hangs on it.
+
+Locks are taken in one order (`store.py`); nothing that a program does not use is loaded.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from services.earning import store
+from services.earning.commands import (
+    CaptureHold,
+    Command,
+    CreditPoints,
+    EnrollMember,
+    ExpireHold,
+    HoldPoints,
+    KeepLevel,
+    RecordActivity,
+    RefundCapture,
+    ReverseActivity,
+    VoidHold,
+)
+from services.earning.documents import EarningPrograms
+from services.earning.domain import (
+    Member,
+    MemberKey,
+)
+from services.earning.world import Identifier, WalletKey, World
+from shared.database import Tx
+from shared.ids import Ids, member_key
+
+_C = TypeVar("_C", bound=Command)
+
+
+async def load(
+    tx: Tx,
+    programs: EarningPrograms,
+    ids: Ids,
+    commands: Sequence[Command],
+    now: datetime,
+    *,
+    claim: bool,
+) -> World:
+    """Load what commands are decided over; `claim` also claims and locks what they may change."""
+    world = World()
+    wanted = {each.program_id for each in commands if not isinstance(each, KeepLevel)}
+    found = await programs.current(tx, sorted(wanted))
+    world.programs = {each.program.program_id: each.program for each in found.values()}
+    asked = [each for each in commands if each.program_id in world.programs]
+    records = _only(RecordActivity, asked)
+    await _find_members(tx, ids, world, asked, now, claim=claim)
+    if claim:
+        world.receipts, world.receipts_used = await store.claim_receipts(tx, records)
+    else:
+        world.receipts_used = await store.used_receipts(tx, records)
+    await _load_ledger(tx, world, asked, lock=claim)
+    await _load_levels(tx, world, records)
+    return world
+
+
+async def _find_members(
+    tx: Tx,
+    ids: Ids,
+    world: World,
+    commands: Sequence[Command],
+    now: datetime,
+    *,
+    claim: bool,
+) -> None:
+    """Fill `keys`, and `claimed` with who would be enrolled."""
+    names = {name for each in commands if (name := _identifier(each)) is not None}
+    world.keys = await store.find_members(tx, names)
+    newcomers = sorted(
+        {
+            name
+            for each in commands
+            if _may_enroll(world, each)
+            and (name := _identifier(each)) is not None
+            and name not in world.keys
+        }
+    )
+    candidates = [
+        Member(
+            program_id=program_id,
+            member_key=MemberKey(member_key(ids, program_id, member_id)),
+            member_id=member_id,
+            enroll_time=now,
+        )
+        for program_id, member_id in newcomers
+    ]
+    world.claimed = {(each.program_id, each.member_id): each for each in candidates}
+    if claim and candidates:
+        world.claimed, others = await store.claim_identifiers(tx, candidates)
+        world.keys |= others
+    world.keys |= {name: each.member_key for name, each in world.claimed.items()}
+
+
+def _identifier(command: Command) -> Identifier | None:
+    """Identifier by which a command names its member, if it does."""
+    if isinstance(command, RecordActivity | EnrollMember):
+        return command.program_id, command.member_id
+    if isinstance(command, CreditPoints | HoldPoints) and command.member.member_id:
+        return command.program_id, command.member.member_id
+    return None
+
+
+def _may_enroll(world: World, command: Command) -> bool:
+    if isinstance(command, RecordActivity):
+        return world.programs[command.program_id].enroll_unknown_members
+    return isinstance(command, EnrollMember)
+
+
+async def _load_ledger(tx: Tx, world: World, commands: Sequence[Command], *, lock: bool) -> None:
+    """Lock the wallets of members and of what is reversed or held, then load what hangs on them."""
+    reversals = {(each.program_id, each.activity_id) for each in _only(ReverseActivity, commands)}
+    held = {
+        (each.program_id, each.hold_id)
+        for each in commands
+        if isinstance(each, CaptureHold | VoidHold | RefundCapture | ExpireHold)
+    }
+    activity_owners = await store.owners_of_activities(tx, reversals)
+    hold_owners = await store.owners_of_holds(tx, held)
+    using_lots = {*activity_owners.values(), *hold_owners.values()}
+    keys: set[WalletKey] = set(using_lots)
+    for each in commands:
+        key = _wallet_of_member(world, each)
+        if key is None:
+            continue
+        keys.add(key)
+        made_here = (
+            isinstance(each, RecordActivity) and (each.program_id, each.activity_id) in reversals
+        )
+        if made_here or isinstance(each, HoldPoints):
+            using_lots.add(key)
+    world.wallets = await store.lock_wallets(tx, keys, lock=lock)
+    world.lots = await store.load_open_lots(tx, using_lots)
+    world.holds = await store.load_holds(tx, held, world.lots)
+    await store.load_activities(tx, world, reversals)
+
+
+def _wallet_of_member(world: World, command: Command) -> WalletKey | None:
+    """Wallet of the member that a command names; None for one who is about to be enrolled."""
+    program = world.programs[command.program_id]
+    if isinstance(command, CreditPoints | HoldPoints) and command.member.member_key:
+        return program.program_id, command.member.member_key, program.currency_id
+    name = _identifier(command)
+    if name is None or name in world.claimed or name not in world.keys:
+        return None
+    return program.program_id, world.keys[name], program.currency_id
+
+
+async def _load_levels(tx: Tx, world: World, records: Iterable[RecordActivity]) -> None:
+    places = {
+        (each.program_id, world.keys[name], ladder_id)
+        for each in records
+        if (ladder_id := world.programs[each.program_id].tier_ladder_id)
+        and (name := (each.program_id, each.member_id)) in world.keys
+        and name not in world.claimed
+    }
+    await store.load_timelines(tx, world, places)
+
+
+def _only(kind: type[_C], commands: Iterable[Command]) -> list[_C]:
+    return [each for each in commands if isinstance(each, kind)]
