@@ -162,3 +162,59 @@ class PointsOutOfRange(errors.OutOfRange):
     message = "the limit of {what} is {limit}"
     what: str
     limit: int
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class MemberFrozen(errors.FailedPrecondition):
+    """The member is frozen: nothing is earned, credited, held or merged."""
+
+    message = "member {member_id} is frozen"
+    member_id: str
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class IdentifierTaken(errors.AlreadyExists):
+    """The identifier names another member."""
+
+    message = "{identifier} names another member"
+    identifier: str
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class IdentifierNotFound(errors.NotFound):
+    """The member has no such identifier."""
+
+    message = "the member has no identifier {identifier}"
+    identifier: str
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class LastIdentifier(errors.FailedPrecondition):
+    """Nothing would name the member without this identifier."""
+
+    message = "{identifier} is the only identifier of the member"
+    identifier: str
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class TooManyIdentifiers(errors.FailedPrecondition):
+    """The member would have more identifiers than a member may have."""
+
+    message = "a member has at most {limit} identifiers"
+    limit: int
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class HoldsOpen(errors.FailedPrecondition):
+    """Points of the member that would end are held."""
+
+    message = "{points_held} points of the member are held"
+    points_held: int
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SameMember(errors.FailedPrecondition):
+    """Both identifiers name one member."""
+
+    message = "{member_id} names the same member"
+    member_id: str

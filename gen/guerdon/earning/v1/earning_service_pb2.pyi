@@ -36,22 +36,28 @@ class EnrollMemberRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PROGRAM_ID_FIELD_NUMBER: _builtins.int
     MEMBER_ID_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The idempotency key."""
     program_id: _builtins.str
     """The program."""
     member_id: _builtins.str
     """The caller's identifier of the member."""
+    @_builtins.property
+    def profile(self) -> _member_pb2.MemberProfile:
+        """What is known of the member; may be told later by MemberService.UpdateMember."""
+
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         program_id: _builtins.str = ...,
         member_id: _builtins.str = ...,
+        profile: _member_pb2.MemberProfile | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "program_id", b"program_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "profile", b"profile", "program_id", b"program_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -190,6 +190,41 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "INTERNAL", "domain": "guerdon", "metadata": {"error_id": "01JB2Z8Q"}}
     """
+    ERROR_REASON_MEMBER_FROZEN: _ErrorReason.ValueType  # 61
+    """FAILED_PRECONDITION: the member is frozen: nothing is earned, credited, held or merged.
+
+    {"reason": "MEMBER_FROZEN", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+    """
+    ERROR_REASON_IDENTIFIER_TAKEN: _ErrorReason.ValueType  # 62
+    """ALREADY_EXISTS: the identifier names another member.
+
+    {"reason": "IDENTIFIER_TAKEN", "domain": "guerdon", "metadata": {"identifier": "6331-1101"}}
+    """
+    ERROR_REASON_IDENTIFIER_NOT_FOUND: _ErrorReason.ValueType  # 63
+    """NOT_FOUND: the member has no such identifier.
+
+    {"reason": "IDENTIFIER_NOT_FOUND", "domain": "guerdon", "metadata": {"identifier": "6331-1101"}}
+    """
+    ERROR_REASON_LAST_IDENTIFIER: _ErrorReason.ValueType  # 64
+    """FAILED_PRECONDITION: it is the only identifier of the member, which nothing would name without it.
+
+    {"reason": "LAST_IDENTIFIER", "domain": "guerdon", "metadata": {"identifier": "6331-1101"}}
+    """
+    ERROR_REASON_TOO_MANY_IDENTIFIERS: _ErrorReason.ValueType  # 65
+    """FAILED_PRECONDITION: the member would have more identifiers than a member may have.
+
+    {"reason": "TOO_MANY_IDENTIFIERS", "domain": "guerdon", "metadata": {"limit": "100"}}
+    """
+    ERROR_REASON_HOLDS_OPEN: _ErrorReason.ValueType  # 66
+    """FAILED_PRECONDITION: points of the member that would end are held.
+
+    {"reason": "HOLDS_OPEN", "domain": "guerdon", "metadata": {"points_held": "500"}}
+    """
+    ERROR_REASON_SAME_MEMBER: _ErrorReason.ValueType  # 67
+    """FAILED_PRECONDITION: both identifiers name one member.
+
+    {"reason": "SAME_MEMBER", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -363,5 +398,40 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 31
 """INTERNAL: a fault of the server; the identifier finds it in the log.
 
 {"reason": "INTERNAL", "domain": "guerdon", "metadata": {"error_id": "01JB2Z8Q"}}
+"""
+ERROR_REASON_MEMBER_FROZEN: ErrorReason.ValueType  # 61
+"""FAILED_PRECONDITION: the member is frozen: nothing is earned, credited, held or merged.
+
+{"reason": "MEMBER_FROZEN", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+"""
+ERROR_REASON_IDENTIFIER_TAKEN: ErrorReason.ValueType  # 62
+"""ALREADY_EXISTS: the identifier names another member.
+
+{"reason": "IDENTIFIER_TAKEN", "domain": "guerdon", "metadata": {"identifier": "6331-1101"}}
+"""
+ERROR_REASON_IDENTIFIER_NOT_FOUND: ErrorReason.ValueType  # 63
+"""NOT_FOUND: the member has no such identifier.
+
+{"reason": "IDENTIFIER_NOT_FOUND", "domain": "guerdon", "metadata": {"identifier": "6331-1101"}}
+"""
+ERROR_REASON_LAST_IDENTIFIER: ErrorReason.ValueType  # 64
+"""FAILED_PRECONDITION: it is the only identifier of the member, which nothing would name without it.
+
+{"reason": "LAST_IDENTIFIER", "domain": "guerdon", "metadata": {"identifier": "6331-1101"}}
+"""
+ERROR_REASON_TOO_MANY_IDENTIFIERS: ErrorReason.ValueType  # 65
+"""FAILED_PRECONDITION: the member would have more identifiers than a member may have.
+
+{"reason": "TOO_MANY_IDENTIFIERS", "domain": "guerdon", "metadata": {"limit": "100"}}
+"""
+ERROR_REASON_HOLDS_OPEN: ErrorReason.ValueType  # 66
+"""FAILED_PRECONDITION: points of the member that would end are held.
+
+{"reason": "HOLDS_OPEN", "domain": "guerdon", "metadata": {"points_held": "500"}}
+"""
+ERROR_REASON_SAME_MEMBER: ErrorReason.ValueType  # 67
+"""FAILED_PRECONDITION: both identifiers name one member.
+
+{"reason": "SAME_MEMBER", "domain": "guerdon", "metadata": {"member_id": "17850"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -59,6 +59,42 @@ class MemberEnrolled(_message.Message):
 Global___MemberEnrolled: _TypeAlias = MemberEnrolled  # noqa: Y015
 
 @_typing.final
+class MemberChanged(_message.Message):
+    """A member's identifiers or state changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_KEY_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    MERGED_INTO_FIELD_NUMBER: _builtins.int
+    member_key: _builtins.str
+    """The internal key of the member."""
+    state: _member_pb2.Member.State.ValueType
+    """The state that the member has now."""
+    merged_into: _builtins.str
+    """The internal key of the member that took this one over; empty unless the state is merged."""
+    @_builtins.property
+    def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[_member_pb2.MemberIdentifier]:
+        """All identifiers that name the member now; those that it had and that are missing here name it no more."""
+
+    def __init__(
+        self,
+        *,
+        member_key: _builtins.str = ...,
+        identifiers: _abc.Iterable[_member_pb2.MemberIdentifier] | None = ...,
+        state: _member_pb2.Member.State.ValueType = ...,
+        merged_into: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifiers", b"identifiers", "member_key", b"member_key", "merged_into", b"merged_into", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberChanged: _TypeAlias = MemberChanged  # noqa: Y015
+
+@_typing.final
 class ActivityRecorded(_message.Message):
     """An activity was recorded and its points were booked."""
 

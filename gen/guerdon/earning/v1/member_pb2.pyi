@@ -3,9 +3,13 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import date_pb2 as _date_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -23,18 +27,75 @@ class Member(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Member._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Member._State.ValueType  # 0
+        """Not given; never sent."""
+        STATE_ACTIVE: Member._State.ValueType  # 1
+        """The member earns and spends."""
+        STATE_FROZEN: Member._State.ValueType  # 2
+        """Nothing is earned, credited or held until the member is unfrozen; what was earned before stays, expires and is
+        taken back as ever.
+        """
+        STATE_MERGED: Member._State.ValueType  # 3
+        """Another member has taken over identifiers, points and debt; final."""
+        STATE_ERASED: Member._State.ValueType  # 4
+        """Identifiers and personal data are gone, the books stay; final."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """What becomes of a member; it changes by a method of its own."""
+
+    STATE_UNSPECIFIED: Member.State.ValueType  # 0
+    """Not given; never sent."""
+    STATE_ACTIVE: Member.State.ValueType  # 1
+    """The member earns and spends."""
+    STATE_FROZEN: Member.State.ValueType  # 2
+    """Nothing is earned, credited or held until the member is unfrozen; what was earned before stays, expires and is
+    taken back as ever.
+    """
+    STATE_MERGED: Member.State.ValueType  # 3
+    """Another member has taken over identifiers, points and debt; final."""
+    STATE_ERASED: Member.State.ValueType  # 4
+    """Identifiers and personal data are gone, the books stay; final."""
+
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     MEMBER_KEY_FIELD_NUMBER: _builtins.int
     ENROLL_TIME_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    ANONYMOUS_FIELD_NUMBER: _builtins.int
+    MERGED_INTO_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     """The caller's own identifier of the member, unique in the program."""
     member_key: _builtins.str
     """The random internal key under which ledgers, events and boards know the member.
     Output only.
     """
+    state: Global___Member.State.ValueType
+    """What has become of the member."""
+    anonymous: _builtins.bool
+    """Whether the member is known by what was recorded only: never enrolled, updated or given an identifier."""
+    merged_into: _builtins.str
+    """The internal key of the member that took this one over; empty unless the state is merged."""
+    etag: _builtins.str
+    """Changes whenever the member does; an update that carries it is refused when it is out of date."""
     @_builtins.property
     def enroll_time(self) -> _timestamp_pb2.Timestamp:
         """The instant at which the member joined."""
+
+    @_builtins.property
+    def profile(self) -> Global___MemberProfile:
+        """What the caller tells of the member."""
+
+    @_builtins.property
+    def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberIdentifier]:
+        """Every identifier that names the member, that of kind "member_id" first and the others in their order."""
 
     def __init__(
         self,
@@ -42,14 +103,84 @@ class Member(_message.Message):
         member_id: _builtins.str = ...,
         member_key: _builtins.str = ...,
         enroll_time: _timestamp_pb2.Timestamp | None = ...,
+        profile: Global___MemberProfile | None = ...,
+        state: Global___Member.State.ValueType = ...,
+        identifiers: _abc.Iterable[Global___MemberIdentifier] | None = ...,
+        anonymous: _builtins.bool = ...,
+        merged_into: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["enroll_time", b"enroll_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enroll_time", b"enroll_time", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enroll_time", b"enroll_time", "member_id", b"member_id", "member_key", b"member_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous", b"anonymous", "enroll_time", b"enroll_time", "etag", b"etag", "identifiers", b"identifiers", "member_id", b"member_id", "member_key", b"member_key", "merged_into", b"merged_into", "profile", b"profile", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Member: _TypeAlias = Member  # noqa: Y015
+
+@_typing.final
+class MemberProfile(_message.Message):
+    """What the caller tells of a member: personal data, which is kept in one place and leaves it when the member is erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    BIRTH_DATE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    time_zone: _builtins.str
+    """The IANA time zone in which the member's own days begin, for example "Asia/Shanghai"; empty for the program's."""
+    language: _builtins.str
+    """The language in which the member is spoken to, as BCP 47 has it, for example "zh-Hant"; empty when not known."""
+    @_builtins.property
+    def birth_date(self) -> _date_pb2.Date:
+        """The day of birth, with its year; absent when it is not known."""
+
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Anything else, by name; at most 64."""
+
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The segments that the caller counts the member among, for conditions of rules; at most 64."""
+
+    def __init__(
+        self,
+        *,
+        birth_date: _date_pb2.Date | None = ...,
+        time_zone: _builtins.str = ...,
+        language: _builtins.str = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        segments: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["birth_date", b"birth_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "birth_date", b"birth_date", "language", b"language", "segments", b"segments", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberProfile: _TypeAlias = MemberProfile  # noqa: Y015
 
 @_typing.final
 class MemberIdentifier(_message.Message):
@@ -59,19 +190,27 @@ class MemberIdentifier(_message.Message):
 
     KIND_FIELD_NUMBER: _builtins.int
     IDENTIFIER_FIELD_NUMBER: _builtins.int
+    ASSIGN_TIME_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """What kind of identifier this is, for example "member_id", "card" or "phone_hash"."""
     identifier: _builtins.str
     """The identifier itself, unique in the program whatever its kind."""
+    @_builtins.property
+    def assign_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant from which it names the member; output only.
+        One identifier may name one member after another, and of what is told about it the latest counts.
+        """
+
     def __init__(
         self,
         *,
         kind: _builtins.str = ...,
         identifier: _builtins.str = ...,
+        assign_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assign_time", b"assign_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assign_time", b"assign_time", "identifier", b"identifier", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
