@@ -2,7 +2,7 @@
 # but for `check`, whose buf comes from npm.
 #
 #   make demo            replay a retailer's half year and show what became of it (FRESH=1: from nothing)
-#   make test            the test suite (ARGS="tests/shared -x" for a part of it)
+#   make test            the test suite, two files at a time (ARGS="tests/shared -x" for a part of it)
 #   make check           everything that needs no running service: style, types, arrows, protos, containers
 #   make protos          write gen/ anew from protos/
 #   make bench           the figures; results go to bench/results/
@@ -31,7 +31,7 @@ demo: $(READY)
 	guerdon demo $(if $(FRESH),--fresh)
 
 test: $(READY)
-	python -m pytest $(ARGS)
+	python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
 
 check: check-code check-containers check-protos
 

@@ -72,9 +72,9 @@ def up(
             else:
                 out.print(pages.addresses_table(started.addresses, started.redis_url))
                 out.print("Press Ctrl-C to stop.")
-            await _until_stopped()
+            await asyncio.Event().wait()
 
-    _run(run())
+    _run(_until_stopped(run()))
 
 
 @app.command()
@@ -96,9 +96,9 @@ def serve(
                 started = await cluster.start_service(service, os.environ)
                 stack.push_async_callback(started.stop)
                 out.print(f"{service} listens on {started.address}")
-            await _until_stopped()
+            await asyncio.Event().wait()
 
-    _run(run())
+    _run(_until_stopped(run()))
 
 
 @app.command()
@@ -331,12 +331,16 @@ def _fail(text: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-async def _until_stopped() -> None:
-    """Return at SIGINT or SIGTERM."""
-    stopped = asyncio.Event()
+async def _until_stopped(work: Coroutine[object, object, None]) -> None:
+    """Do work that does not end by itself until SIGINT or SIGTERM; what it opened is closed.
+
+    The signals are heard from the first moment: a cluster may be stopped while it starts.
+    """
+    task = asyncio.ensure_future(work)
     for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
-    await stopped.wait()
+        asyncio.get_running_loop().add_signal_handler(name, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -91,6 +92,20 @@ def test_a_killed_cluster_leaves_nothing_that_keeps_the_next_from_starting(tmp_p
         process.terminate()
         assert process.wait(timeout=30) == 0
     assert cluster.addresses_of(tmp_path) == {}
+
+
+def test_a_cluster_is_stopped_while_it_starts(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "up", "--port", "0", "--var", str(tmp_path)], cwd=ROOT
+    )
+    pid_file = tmp_path / "valkey" / "valkey.pid"
+    while not pid_file.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    assert not pid_file.exists() or not psutil.pid_exists(int(pid_file.read_text()))
+    assert not cluster.is_served(tmp_path)
 
 
 def test_a_server_left_behind_is_ended_before_the_next_opens_its_files(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def paths(message: Message) -> list[str]:
     ("message", "field", "words"),
     [
         (clock_pb.AdvanceClockRequest(), "to", "required"),
-        (clock_pb.AdvanceClockRequest(to=FAR), "to", "an instant from 0001 to 9999"),
+        (clock_pb.GetClockResponse(now=FAR), "now", "an instant from 0001 to 9999"),
         (
             clock_pb.AdvanceClockRequest(to=Timestamp(seconds=1, nanos=-1)),
             "to",
@@ -57,7 +57,7 @@ def test_a_violation_tells_where_and_what(message: Message, field: str, words: s
     "message",
     [
         clock_pb.AdvanceClockRequest(to=Timestamp(seconds=-62_135_596_800)),
-        clock_pb.AdvanceClockRequest(to=Timestamp(seconds=253_402_300_799, nanos=999_999_999)),
+        clock_pb.GetClockResponse(now=Timestamp(seconds=253_402_300_799, nanos=999_999_999)),
         pb.ReadEventsRequest(page_size=1_000, partition=255),
         pb.Event(member_key="ok", create_time=Timestamp()),
         pb.GetHeadsRequest(),
