@@ -31,6 +31,7 @@ from shared.batches import Followed, Item, Outcome, Result
 from shared.clock import monotonic
 from shared.faults import is_connection_lost, is_transient
 from shared.ids import Ids, SystemIds
+from shared.work import weight_of_item
 
 Execute: TypeAlias = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 Route: TypeAlias = Callable[[Item], int]
@@ -112,9 +113,10 @@ class GroupCommit:
     """Queues of one service's write path.
 
     `execute` is `Executor.execute`; `route` gives an item's partition, `park` stores a followed
-    event that cannot be applied. `batch_max` counts commands: their fold must stay under 20 ms,
-    since nothing else runs on the event loop meanwhile. `queue_max` items may wait, a caller
-    beyond that is refused; followers leave half of the queue to callers.
+    event that cannot be applied. `batch_max` counts decisions (`work.weight_of_item`): their fold
+    must stay under 20 ms, since nothing else runs on the event loop meanwhile; an item that is
+    heavier by itself goes alone. `queue_max` items may wait, a caller beyond that is refused;
+    followers leave half of the queue to callers.
     """
 
     def __init__(
@@ -206,9 +208,9 @@ class GroupCommit:
         parcel = _Parcel(len(items))
         for index, item in enumerate(items):
             group = 0 if self._lanes_max == 1 else self._route(item) % self._lanes_max
-            weight = max(1, len(item.commands)) if isinstance(item, Followed) else 1
             self._arrivals += 1
-            self._groups[group].append(_Entry(item, parcel, index, self._arrivals, weight))
+            entry = _Entry(item, parcel, index, self._arrivals, weight_of_item(item))
+            self._groups[group].append(entry)
         self._count(len(items))
         if not self._dispatching and len(self._tasks) < self._lanes_max:
             # Not at once: callers who are ready in this turn of the loop join the batch.

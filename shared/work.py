@@ -81,6 +81,17 @@ def partition_of_item(item: "Item", partitions: int) -> int:
     return partition_of_identifier(item.program_id, routing, partitions)
 
 
+def weight_of_item(item: "Item") -> int:
+    """How many decisions an item asks for, at least 1: what a batch's size is counted in.
+
+    A command that asks for many at once has a `weight`; most have none and ask for one.
+    """
+    if isinstance(item, Followed):
+        return max(1, len(item.commands))
+    weight: int = getattr(item, "weight", 1)
+    return max(1, weight)
+
+
 C = TypeVar("C", bound=Command)
 Item: TypeAlias = Command | Followed
 Result: TypeAlias = Outcome | errors.Refusal

@@ -39,5 +39,10 @@ class SubmitScores:
         """The board: requests about one board keep the order in which they came."""
         return self.board_id
 
+    @property
+    def weight(self) -> int:
+        """As many decisions as submissions, so that a batch does not take a hundred thousand."""
+        return len(self.submissions)
+
 
 Command: TypeAlias = EnrollMember | CountActivity | SubmitScores | SettleReward

@@ -27,6 +27,7 @@ from shared.batches import Outcome
 from shared.database import Database, Row
 from shared.feed import FeedReader
 from shared.followers import followed
+from shared.work import weight_of_item
 from tests.gamification.conftest import Games, followed_of
 from tests.gamification.peers import PROGRAM, Customer, Published, at, events_of
 
@@ -247,6 +248,11 @@ async def test_submissions_are_settled_one_by_one_and_a_repeat_is_answered_alike
     again = await games.group_commit.submit(sent)
     assert (again.answer, again.token, again.repeated) == (first.answer, first.token, True)
     assert await everything(games.database) == before
+
+
+def test_a_request_weighs_what_it_submits() -> None:
+    assert weight_of_item(request("r-1", "total", ("ann", 5, 1), ("bob", 6, 1))) == 2
+    assert weight_of_item(request("r-1", "total")) == 1
 
 
 async def test_fifty_copies_at_once_count_once(games: Games) -> None:

@@ -136,6 +136,26 @@ async def test_a_batch_counts_the_commands_of_followed_events() -> None:
     assert [len(batch) for batch in recorder.batches] == [1, 1, 1]
 
 
+class Bundle(Add):
+    """One command that asks for six decisions."""
+
+    weight = 6
+
+
+async def test_a_batch_counts_what_a_command_weighs() -> None:
+    held = asyncio.Event()
+    recorder = Recorder(held)
+    group = recorder.group(batch_max=12)
+    first = asyncio.create_task(group.submit(adds(1)[0]))
+    await until(lambda: group.lanes == 1)
+    commands = [*(Bundle(member_key=member(0)) for _ in range(3)), *adds(7)]
+    others = asyncio.create_task(group.submit_many(commands))
+    await until(lambda: group.waiting == 10)
+    held.set()
+    await asyncio.gather(first, others)
+    assert [len(batch) for batch in recorder.batches] == [1, 2, 7, 1]
+
+
 # Overload, cancellation, closing -----------------------------------------------------------------
 
 
