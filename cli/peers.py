@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cli import cluster
 from guerdon.clock.v1.clock_service_pb2_grpc import ClockServiceStub
 from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceStub
+from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceStub
 from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from guerdon.gamification.v1.gamification_service_pb2_grpc import GamificationServiceStub
 from guerdon.gamification.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
@@ -26,6 +27,7 @@ STARTING_SECONDS_MAX = 60.0
 if TYPE_CHECKING:
     from guerdon.clock.v1.clock_service_pb2_grpc import ClockServiceAsyncStub
     from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceAsyncStub
+    from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceAsyncStub
     from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceAsyncStub
     from guerdon.gamification.v1.gamification_service_pb2_grpc import GamificationServiceAsyncStub
     from guerdon.gamification.v1.leaderboard_service_pb2_grpc import LeaderboardServiceAsyncStub
@@ -39,6 +41,7 @@ class Peers:
 
     addresses: Mapping[str, str]
     earning: "EarningServiceAsyncStub"
+    members: "MemberServiceAsyncStub"
     tiers: "TiersServiceAsyncStub"
     redemption: "RedemptionServiceAsyncStub"
     gamification: "GamificationServiceAsyncStub"
@@ -57,6 +60,7 @@ async def connected(addresses: Mapping[str, str]) -> AsyncIterator[Peers]:
         yield Peers(
             addresses=addresses,
             earning=EarningServiceStub(channels["earning"]),
+            members=MemberServiceStub(channels["earning"]),
             tiers=TiersServiceStub(channels["tiers"]),
             redemption=RedemptionServiceStub(channels["redemption"]),
             gamification=GamificationServiceStub(channels["gamification"]),

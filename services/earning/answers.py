@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from guerdon.earning.v1 import activity_pb2, ledger_pb2, member_pb2, program_pb2
+from guerdon.earning.v1 import activity_pb2, ledger_pb2, program_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.feed.v1 import program_document_pb2, verification_pb2
 from services.earning import rules
@@ -20,7 +20,6 @@ from services.earning.domain import (
     Hold,
     HoldState,
     LineRecord,
-    Member,
     Reversal,
     Wallet,
 )
@@ -48,13 +47,6 @@ def stamped(stamp: Timestamp, value: datetime) -> None:
     seconds, rest = divmod(micros(value), _MICROS)
     stamp.seconds = seconds
     stamp.nanos = rest * 1000
-
-
-def member_to_proto(member: Member) -> member_pb2.Member:
-    """A member, by the identifier that it was enrolled by."""
-    message = member_pb2.Member(member_id=member.member_id, member_key=member.member_key)
-    stamped(message.enroll_time, member.enroll_time)
-    return message
 
 
 def recorded_to_proto(

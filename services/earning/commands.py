@@ -10,6 +10,7 @@ from dataclasses import field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+from services.earning.commands_members import ChangeMember
 from services.earning.domain import (
     ActivityId,
     BoughtLine,
@@ -21,6 +22,7 @@ from services.earning.domain import (
     ProgramId,
     ReversalId,
 )
+from services.earning.member_records import NO_PROFILE, Profile
 from services.earning.reversals import Amount, Lines, Whole
 from shared.keys import RequestKey
 from shared.values import value
@@ -63,6 +65,7 @@ class EnrollMember:
     program_id: ProgramId
     request_id: str
     member_id: MemberId
+    profile: Profile = NO_PROFILE
     digest: str
 
     @property
@@ -286,6 +289,7 @@ Command: TypeAlias = (
     | RefundCapture
     | ExpireHold
     | KeepLevel
+    | ChangeMember
 )
 MemberCommand: TypeAlias = CreditPoints | HoldPoints
 HoldCommand: TypeAlias = CaptureHold | VoidHold | RefundCapture | ExpireHold

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
-from services.earning import decisions, holds, wire
+from services.earning import deciding_members, decisions, holds, members, wire
 from services.earning.commands import (
     CaptureHold,
     Command,
@@ -32,26 +32,35 @@ from services.earning.domain import (
     LevelId,
     LineRecord,
     Lot,
-    Member,
     MemberKey,
     Reversal,
     Wallet,
 )
 from services.earning.events import Done, Recorded
-from services.earning.refusals import ActivityNotFound, HoldNotFound, MemberAlreadyExists
+from services.earning.member_records import Frozen, MemberRecord
+from services.earning.refusals import (
+    ActivityNotFound,
+    HoldNotFound,
+    MemberAlreadyExists,
+    MemberFrozen,
+)
 from services.earning.rules import Program
 from services.earning.world import World
 from shared import errors
 from shared.decision import Decision
 
 
-def _enroll(world: World, command: EnrollMember, now: datetime) -> Decision[Changes, Member]:
+def _enroll(
+    world: World, command: EnrollMember, now: datetime
+) -> Decision[Changes, MemberRecord]:
     del now
     _program(world, command)
-    member = world.claimed.get((command.program_id, command.member_id))
+    name = (command.program_id, command.member_id)
+    deciding_members.check_not_released(world, name)
+    member = world.claimed.get(name)
     if member is None:
         raise MemberAlreadyExists(member_id=command.member_id)
-    return decisions.enroll(command, member)
+    return members.enroll(command, member)
 
 
 def _record(world: World, command: RecordActivity, now: datetime) -> Decision[Changes, Recorded]:
@@ -67,6 +76,8 @@ def _record(world: World, command: RecordActivity, now: datetime) -> Decision[Ch
         level_id = LevelId("")
     else:
         newcomer = None
+        if program.enroll_unknown_members:
+            deciding_members.check_not_released(world, name)
         wallet = _wallet(world, program, world.keys.get(name), command.member_id)
         timeline = world.timelines.get((program.program_id, wallet.member_key), ())
         level_id = decisions.level_at(timeline, command.occurred_time)
@@ -151,6 +162,7 @@ DECIDERS = cast(
         RefundCapture: _end,
         ExpireHold: _end,
         KeepLevel: _keep_level,
+        **deciding_members.DECIDERS,
     },
 )
 
@@ -177,8 +189,10 @@ def _wallet(world: World, program: Program, key: MemberKey | None, name: str) ->
     wallet = None
     if key is not None:
         wallet = world.wallets.get((program.program_id, key, program.currency_id))
-    if wallet is None:
+    if wallet is None or wallet.frozen == Frozen.ERASED:
         raise errors.MemberNotFound(member_id=name)
+    if wallet.frozen:
+        raise MemberFrozen(member_id=name)
     return wallet
 
 
@@ -187,7 +201,7 @@ def _lots(world: World, wallet: Wallet) -> dict[int, Lot]:
 
 
 ANSWERS: Mapping[type[Command], type[object]] = {
-    EnrollMember: Member,
+    EnrollMember: MemberRecord,
     RecordActivity: Recorded,
     ReverseActivity: Reversal,
     CreditPoints: Entry,
@@ -197,4 +211,5 @@ ANSWERS: Mapping[type[Command], type[object]] = {
     RefundCapture: Hold,
     ExpireHold: Done,
     KeepLevel: Done,
+    **deciding_members.ANSWERS,
 }

@@ -13,7 +13,6 @@ from typing import TypeAlias
 from services.earning import ledger, reversals, rules
 from services.earning.commands import (
     CreditPoints,
-    EnrollMember,
     KeepLevel,
     RecordActivity,
     ReverseActivity,
@@ -41,6 +40,7 @@ from services.earning.events import (
     Recorded,
 )
 from services.earning.ledger import Cause, Movement
+from services.earning.member_records import MemberRecord
 from services.earning.refusals import (
     CurrencyNotAccepted,
     CurrencyNotFound,
@@ -55,9 +55,15 @@ Lots: TypeAlias = Mapping[int, Lot]
 
 @value
 class Changes:
-    """Everything that one decision changes; what it leaves alone is None."""
+    """Everything that one decision changes; what it leaves alone is None.
+
+    `member` is one to be enrolled; `members` are as they are afterwards; `wallets` are frozen, or
+    no longer, and otherwise unchanged.
+    """
 
     member: Member | None = None
+    members: tuple[MemberRecord, ...] = ()
+    wallets: tuple[Wallet, ...] = ()
     movement: Movement | None = None
     activity: ActivityRecord | None = None
     reversed_activity: ActivityRecord | None = None
@@ -81,16 +87,8 @@ def currency_of(program: rules.Program, asked: CurrencyId) -> CurrencyId:
     return program.currency_id
 
 
-# Members -----------------------------------------------------------------------------------------
-
-
-def enroll(command: EnrollMember, member: Member) -> Decision[Changes, Member]:
-    """Enrol `member`, under the identifier that the command names and nobody has."""
-    del command
-    return Decision(state=Changes(member=member), answer=member, events=(_enrolled(member),))
-
-
-def _enrolled(member: Member) -> MemberEnrolled:
+def enrolled(member: Member) -> MemberEnrolled:
+    """Event of a member's enrolment."""
     return MemberEnrolled(
         program_id=member.program_id,
         member_key=member.member_key,
@@ -142,7 +140,7 @@ def record(
     made = _record(command, program, wallet, level_id, earning, explanation, movement, now)
     events: tuple[Event, ...] = (ActivityRecorded(record=made),)
     if member is not None:
-        events = (_enrolled(member), *events)
+        events = (enrolled(member), *events)
     return Decision(
         state=Changes(member=member, movement=movement, activity=made),
         answer=Recorded(

@@ -101,6 +101,7 @@ class Wallet:
 
     `debt` is what is owed, as a positive number; `available` is never below zero.
     `earned`, `spent` (less refunds), `expired` and `reversed` are lifetime sums.
+    `frozen` is the state of the member (`member_records.Frozen`); no entry makes it.
     """
 
     program_id: ProgramId
@@ -116,6 +117,7 @@ class Wallet:
     reversed: int = 0
     sequence: int = 0
     chain_hash: bytes = b""
+    frozen: int = 0
 
 
 @value
@@ -218,6 +220,8 @@ class ActivityRecord:
     `amount` is what was paid, or what the lines come to when no payment was told.
     `points_reversed` is what reversals took, from points or as debt.
     `entry_sequence` is the entry, and lot, of its points; 0 when it earned none.
+    `is_erased` says that `content` has lost what its member's erasure took, so that it cannot be
+    decided again.
     """
 
     program_id: ProgramId
@@ -240,6 +244,7 @@ class ActivityRecord:
     amount_reversed: int = 0
     points_reversed: int = 0
     reversal_way: ReversalWay = ReversalWay.NONE
+    is_erased: bool = False
 
 
 @value

@@ -11,6 +11,7 @@ from services.earning.domain import (
     ProgramId,
     Reversal,
 )
+from services.earning.member_records import MemberRecord
 from shared.values import value
 
 # Answers that are not values of the domain already -----------------------------------------------
@@ -42,6 +43,13 @@ class MemberEnrolled:
     member_key: MemberKey
     member_id: MemberId
     enroll_time: datetime
+
+
+@value
+class MemberChanged:
+    """A member's identifiers or state changed; what is told of it stays here."""
+
+    member: MemberRecord
 
 
 @value

@@ -331,6 +331,7 @@ def post(
         reversed=wallet.reversed + change.reversed,
         sequence=sequence,
         chain_hash=chain_hash,
+        frozen=wallet.frozen,
     )
     return posted, entry
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from services.earning import store
+from services.earning import loading_members, store
 from services.earning.commands import (
     CaptureHold,
     Command,
@@ -54,6 +54,7 @@ async def load(
         world.receipts, world.receipts_used = await store.claim_receipts(tx, records)
     else:
         world.receipts_used = await store.used_receipts(tx, records)
+    await loading_members.lock(tx, world, loading_members.only(asked))
     await _load_ledger(tx, world, asked, lock=claim)
     await _load_levels(tx, world, records)
     return world
@@ -70,16 +71,16 @@ async def _find_members(
 ) -> None:
     """Fill `keys`, and `claimed` with who would be enrolled."""
     names = {name for each in commands if (name := _identifier(each)) is not None}
+    changing = loading_members.only(commands)
+    names.update(*[loading_members.names(each) for each in changing])
     world.keys = await store.find_members(tx, names)
-    newcomers = sorted(
-        {
-            name
-            for each in commands
-            if _may_enroll(world, each)
-            and (name := _identifier(each)) is not None
-            and name not in world.keys
-        }
-    )
+    free = {
+        name
+        for each in commands
+        if _may_enroll(world, each) and (name := _identifier(each)) is not None
+    }
+    free.update(*[loading_members.claims(each) for each in changing])
+    newcomers = sorted(name for name in free if name not in world.keys)
     candidates = [
         Member(
             program_id=program_id,
@@ -119,10 +120,12 @@ async def _load_ledger(tx: Tx, world: World, commands: Sequence[Command], *, loc
         for each in commands
         if isinstance(each, CaptureHold | VoidHold | RefundCapture | ExpireHold)
     }
+    changing = loading_members.only(commands)
     activity_owners = await store.owners_of_activities(tx, reversals)
     hold_owners = await store.owners_of_holds(tx, held)
     using_lots = {*activity_owners.values(), *hold_owners.values()}
-    keys: set[WalletKey] = set(using_lots)
+    using_lots |= loading_members.merged_wallets(world, changing)
+    keys: set[WalletKey] = using_lots | loading_members.wallets(world, changing)
     for each in commands:
         key = _wallet_of_member(world, each)
         if key is None:
@@ -134,6 +137,7 @@ async def _load_ledger(tx: Tx, world: World, commands: Sequence[Command], *, loc
         if made_here or isinstance(each, HoldPoints):
             using_lots.add(key)
     world.wallets = await store.lock_wallets(tx, keys, lock=lock)
+    loading_members.check_still_there(world)
     world.lots = await store.load_open_lots(tx, using_lots)
     world.holds = await store.load_holds(tx, held, world.lots)
     await store.load_activities(tx, world, reversals)

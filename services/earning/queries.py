@@ -6,7 +6,7 @@ Every read is one transaction, so what it shows was true at one instant.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from services.earning import decisions, store_reads
+from services.earning import decisions, store_members, store_reads
 from services.earning.commands import RecordActivity
 from services.earning.documents import EarningPrograms
 from services.earning.domain import (
@@ -91,7 +91,10 @@ class Queries:
     async def activities(
         self, program_id: ProgramId, member_id: MemberId, *, page_size: int, page_token: str
     ) -> ActivityPage:
-        """A page of a member's activities. Refuses as `wallet`, and InvalidPageToken."""
+        """A page of activities of a member, and of those merged into it.
+
+        Refuses as `wallet`, and InvalidPageToken.
+        """
         query = paging.digest_of("activities", program_id, member_id)
         time, activity_id = _position(page_token, query, (to_micros(_TIME_END), ""))
         size = paging.page_size(page_size, _PAGE_SIZE, _PAGE_SIZE_MAX)
@@ -100,7 +103,7 @@ class Queries:
             found = await store_reads.activities(
                 tx,
                 program_id,
-                key,
+                await store_members.family(tx, program_id, key),
                 before=(from_micros(int(time)), str(activity_id)),
                 count=size + 1,
             )

@@ -37,6 +37,7 @@ def wallet_row(wallet: Wallet) -> dict[str, object]:
         "reversed": wallet.reversed,
         "sequence": wallet.sequence,
         "chain_hash": wallet.chain_hash,
+        "frozen": wallet.frozen,
     }
 
 
@@ -56,6 +57,7 @@ def wallet_of(row: Row) -> Wallet:
         reversed=row.reversed,
         sequence=row.sequence,
         chain_hash=bytes(row.chain_hash),
+        frozen=row.frozen,
     )
 
 
@@ -228,6 +230,7 @@ def activity_row(made: ActivityRecord) -> dict[str, object]:
         "amount": made.amount,
         "entry_sequence": made.entry_sequence,
         "create_time": made.create_time,
+        "is_erased": 0,
     }
 
 
@@ -265,6 +268,7 @@ def activity_of(row: Row, lines: tuple[LineRecord, ...]) -> ActivityRecord:
         amount_reversed=row.amount_reversed,
         points_reversed=row.points_reversed,
         reversal_way=ReversalWay(row.reversal_way),
+        is_erased=bool(row.is_erased),
     )
 
 

@@ -1,13 +1,17 @@
 """Composition: everything of earning wired, top to bottom."""
 
 from guerdon.earning.v1.earning_service_pb2_grpc import add_EarningServiceServicer_to_server
-from services.earning import documents, servicer, tables
+from guerdon.earning.v1.member_service_pb2_grpc import add_MemberServiceServicer_to_server
+from services.earning import documents, servicer, servicer_members, tables
 from services.earning.documents import SOURCE, Documents
+from services.earning.erasure import Erasure
 from services.earning.followers import commands_of
 from services.earning.jobs import ExpireHolds
 from services.earning.operations import EarningWork
 from services.earning.queries import Queries
+from services.earning.queries_members import MemberQueries
 from services.earning.servicer import EarningServicer
+from services.earning.servicer_members import MemberServicer
 from services.earning.settings import Settings
 from services.earning.verification import Verification
 from shared import assembly
@@ -43,9 +47,16 @@ async def start(
         Verification(base.database, programs),
         base.ids,
     )
+    members = MemberServicer(
+        writing.group_commit, MemberQueries(base.database, programs, base.clock)
+    )
+    erasure = Erasure(base.database, settings.partitions)
     expire = ExpireHolds(base.database, writing.group_commit, base.clock)
     parts = Parts(
-        servicers=[(add_EarningServiceServicer_to_server, earning, servicer.NAME)],
-        jobs=(expire.job(),),
+        servicers=[
+            (add_EarningServiceServicer_to_server, earning, servicer.NAME),
+            (add_MemberServiceServicer_to_server, members, servicer_members.NAME),
+        ],
+        jobs=(expire.job(), erasure.job()),
     )
     return await assembly.start(base, writing, parts)

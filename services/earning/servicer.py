@@ -8,19 +8,19 @@ from google.protobuf.message import Message
 from guerdon.earning.v1 import activity_pb2, ledger_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import earning_service_pb2_grpc as pb_grpc
-from services.earning import answers, wire
+from services.earning import answers, wire, wire_members
 from services.earning.commands import Command, RecordActivity, ReverseActivity
 from services.earning.documents import Documents
 from services.earning.domain import (
     CurrencyId,
     Entry,
     Hold,
-    Member,
     MemberId,
     ProgramId,
     Reversal,
 )
 from services.earning.events import Recorded
+from services.earning.member_records import MemberRecord
 from services.earning.queries import Queries
 from services.earning.verification import Verification
 from shared import errors
@@ -61,7 +61,7 @@ class EarningServicer(pb_grpc.EarningServiceServicer):
         """Enrol a member."""
         del context
         outcome = await self._group_commit.submit(wire.enroll_from_proto(request))
-        member = answers.member_to_proto(cast("Member", outcome.answer))
+        member = wire_members.member_to_proto(cast("MemberRecord", outcome.answer))
         return pb.EnrollMemberResponse(member=member, feed_token=outcome.token)
 
     async def RecordActivity(

@@ -21,6 +21,7 @@ from services.earning.domain import (
     MemberKey,
     Wallet,
 )
+from services.earning.member_records import FROZEN_OF, MEMBER_ID, MemberState
 from services.earning.world import (
     ActivityKey,
     HoldKey,
@@ -31,9 +32,6 @@ from services.earning.world import (
     World,
 )
 from shared.database import Row, Tx
-
-MEMBER_ID = "member_id"
-"""Kind of the identifier that a member is enrolled by."""
 
 _WALLET = ("program_id", "member_key", "currency_id")
 _LOT = (*_WALLET, "lot_sequence")
@@ -78,6 +76,7 @@ async def claim_identifiers(
             "identifier": each.member_id,
             "kind": MEMBER_ID,
             "member_key": each.member_key,
+            "assign_time": each.enroll_time,
         }
         for each in candidates
     ]
@@ -167,12 +166,17 @@ async def lock_wallets(
     missing = [key for key in keys if key not in found]
     if not missing:
         return found
-    owners: set[MemberPlace] = {
-        (row.program_id, row.member_key)
+    owners: dict[MemberPlace, MemberState] = {
+        (row.program_id, row.member_key): MemberState(row.state)
         for row in await tx.select(tables.members, [key[:2] for key in missing], key=_MEMBER)
     }
     empty = {
-        key: Wallet(program_id=key[0], member_key=key[1], currency_id=key[2])
+        key: Wallet(
+            program_id=key[0],
+            member_key=key[1],
+            currency_id=key[2],
+            frozen=FROZEN_OF[owners[key[:2]]],
+        )
         for key in missing
         if key[:2] in owners
     }

@@ -1,7 +1,7 @@
 """Reads everything that a verification compares, a page at a time, in the order of the keys."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import orjson
@@ -19,6 +19,7 @@ from services.earning.domain import (
     ReversedLine,
     Wallet,
 )
+from services.earning.member_records import FROZEN_OF, MemberState
 from shared.database import Row, Tx
 
 Owner = tuple[str, str]
@@ -27,6 +28,7 @@ Owner = tuple[str, str]
 _WALLET = ("program_id", "member_key", "currency_id")
 
 _entries, _activities, _wallets = tables.entries.c, tables.activities.c, tables.wallets.c
+_ERASABLE = {MemberState.ERASED, MemberState.MERGED}
 _OWNED = (tables.wallets, tables.entries, tables.lots, tables.holds)
 _programs = sa.union(
     *(sa.select(table.c.program_id) for table in (*_OWNED, tables.activities)),
@@ -52,7 +54,7 @@ _ranges = {
         table.c.member_key > sa.bindparam("after"),
         table.c.member_key <= sa.bindparam("upto"),
     )
-    for table in (tables.wallets, tables.lots, tables.holds)
+    for table in (tables.wallets, tables.lots, tables.holds, tables.members)
 }
 _entry_page = (
     sa.select(tables.entries)
@@ -121,8 +123,14 @@ async def owned(tx: Tx, program_id: ProgramId, after: str, upto: str) -> Owned:
     for row in await tx.fetch(_ranges[tables.holds], keys):
         holds.setdefault(_owner(row), []).append(rows.hold_of(row, ()))
     wallets = await tx.fetch(_ranges[tables.wallets], keys)
+    frozen = {
+        row.member_key: FROZEN_OF[MemberState(row.state)]
+        for row in await tx.fetch(_ranges[tables.members], keys)
+    }
     return Owned(
-        wallets={_owner(row): rows.wallet_of(row) for row in wallets}, lots=lots, holds=holds
+        wallets={_owner(row): _thawed(rows.wallet_of(row), frozen) for row in wallets},
+        lots=lots,
+        holds=holds,
     )
 
 
@@ -174,9 +182,26 @@ async def activity_page(
     by_activity = {
         activity_id: list(group) for activity_id, group in groupby(lines, lambda row: row[1])
     }
-    return [
+    owners = [(program_id, row.member_key) for row in found if row.is_erased]
+    states = {
+        row.member_key: row.state
+        for row in await tx.select(tables.members, owners, key=("program_id", "member_key"))
+    }
+    records = [
         rows.activity_of(row, rows.lines_of(by_activity.get(row.activity_id, ()))) for row in found
     ]
+    # A mark that no erasure explains excuses nothing.
+    return [
+        replace(each, is_erased=each.is_erased and states.get(each.member_key) in _ERASABLE)
+        for each in records
+    ]
+
+
+def _thawed(wallet: Wallet, frozen: Mapping[str, int]) -> Wallet:
+    """A wallet as its entries make it: no entry freezes it, so it is compared with its member."""
+    if wallet.frozen != frozen.get(wallet.member_key, 0):
+        return wallet
+    return replace(wallet, frozen=0)
 
 
 async def entries_of(tx: Tx, records: Sequence[ActivityRecord]) -> Mapping[str, Entry]:

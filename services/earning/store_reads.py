@@ -45,7 +45,7 @@ _activity_page = (
     sa.select(tables.activities)
     .where(
         _activities.program_id == sa.bindparam("program_id"),
-        _activities.member_key == sa.bindparam("member_key"),
+        _activities.member_key.in_(sa.bindparam("member_keys", expanding=True)),
         sa.or_(
             _activities.create_time < sa.bindparam("before_time", type_=sa.BigInteger),
             sa.and_(
@@ -195,17 +195,17 @@ def _entry_key(row: Row) -> tuple[str, str, str, int]:
 async def activities(
     tx: Tx,
     program_id: ProgramId,
-    member_key: MemberKey,
+    member_keys: Sequence[MemberKey],
     *,
     before: tuple[datetime, str],
     count: int,
 ) -> list[ActivityRecord]:
-    """Activities of a member, newest first by record and then by identifier, at most `count`."""
+    """Activities of members, newest first by record and then by identifier, at most `count`."""
     found = await tx.fetch(
         _activity_page,
         {
             "program_id": program_id,
-            "member_key": member_key,
+            "member_keys": list(member_keys),
             "before_time": to_micros(before[0]),
             "before_id": before[1],
             "count": count,

@@ -3,7 +3,7 @@
 What was claimed for a command that was refused is given back.
 """
 
-from services.earning import rows, tables
+from services.earning import rows, store_members, tables
 from services.earning.world import (
     World,
 )
@@ -23,6 +23,7 @@ _LEVEL = (*_MEMBER, "ladder_id", "effective_time")
 async def save(tx: Tx, world: World) -> None:
     """Write what a batch changed, one statement for each table and kind."""
     await _save_members(tx, world)
+    await store_members.save(tx, world)
     await _save_wallets(tx, world)
     await _save_activities(tx, world)
     await _save_holds(tx, world)
@@ -33,12 +34,8 @@ async def _save_members(tx: Tx, world: World) -> None:
     await tx.insert(
         tables.members,
         [
-            {
-                "program_id": member.program_id,
-                "member_key": member.member_key,
-                "enroll_time": member.enroll_time,
-            }
-            for member in world.enrolled
+            store_members.member_row(world.members[each.program_id, each.member_key])
+            for each in world.enrolled
         ],
     )
     # Identifiers and receipts whose command was refused are given back.

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from shared.database import Instant, new_metadata
+from shared.database import Day, Instant, new_metadata
 from shared.tables import kernel_tables
 
 metadata = new_metadata()
@@ -48,6 +48,42 @@ members = Table(
     _id("program_id"),
     _id("member_key"),
     Column("enroll_time", Instant, nullable=False),
+    _id("state"),
+    Column("is_anonymous", SmallInteger, nullable=False),
+    _id("merged_into"),
+    Column("version", Integer, nullable=False),
+    Column("is_scrub_due", SmallInteger, nullable=False),
+    PrimaryKeyConstraint("program_id", "member_key"),
+    CheckConstraint("state IN ('active', 'frozen', 'merged', 'erased')", name="state"),
+    CheckConstraint("(state = 'merged') = (merged_into <> '')", name="merged_into"),
+    Index(
+        "ix_members_merged_into",
+        "program_id",
+        "merged_into",
+        postgresql_where=text("merged_into <> ''"),
+        sqlite_where=text("merged_into <> ''"),
+    ),
+    Index(
+        "ix_members_scrub_due",
+        "program_id",
+        "member_key",
+        postgresql_where=text("is_scrub_due = 1"),
+        sqlite_where=text("is_scrub_due = 1"),
+    ),
+)
+
+# The only place of personal data; no row until something is told. `attributes` and `segments` are
+# JSON text.
+member_profiles = Table(
+    "member_profiles",
+    metadata,
+    _id("program_id"),
+    _id("member_key"),
+    Column("birth_date", Day),
+    _id("time_zone"),
+    _id("language"),
+    _id("attributes"),
+    _id("segments"),
     PrimaryKeyConstraint("program_id", "member_key"),
 )
 
@@ -59,6 +95,7 @@ member_identifiers = Table(
     _id("identifier"),
     _id("kind"),
     _id("member_key"),
+    Column("assign_time", Instant, nullable=False),
     PrimaryKeyConstraint("program_id", "identifier"),
     Index(None, "program_id", "member_key"),
 )
@@ -92,6 +129,7 @@ wallets = Table(
     _number("reversed"),
     _number("sequence"),
     Column("chain_hash", LargeBinary, nullable=False),
+    Column("frozen", SmallInteger, nullable=False),
     PrimaryKeyConstraint("program_id", "member_key", "currency_id"),
     *_not_negative(
         "available", "pending", "held", "debt", "earned", "spent", "expired", "reversed"
@@ -217,6 +255,7 @@ activities = Table(
     _number("amount_reversed"),
     _number("points_reversed"),
     _id("reversal_way"),
+    Column("is_erased", SmallInteger, nullable=False),
     PrimaryKeyConstraint("program_id", "activity_id"),
     *_not_negative("points", "amount"),
     CheckConstraint("amount_reversed >= 0", name="amount_reversed"),

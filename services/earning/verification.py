@@ -81,6 +81,8 @@ class Verification:
             violations += audit.audit_activity(
                 record, entries.get(record.activity_id), reversals.get(record.activity_id, ())
             )
+            if record.is_erased:
+                continue  # what the conditions looked at may be gone
             version = await self._programs.at_version(tx, record.program_id, record.program_version)
             deed = wire.deed_of(record.content)
             violations += audit.audit_decision(record, version.program.rules, deed)

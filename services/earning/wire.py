@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from guerdon.earning.v1 import activity_pb2, events_pb2, member_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
-from services.earning import answers, rules
+from services.earning import answers, rules, wire_members
 from services.earning.commands import (
     CaptureHold,
     CreditPoints,
@@ -37,10 +37,12 @@ from services.earning.events import (
     ActivityRecorded,
     ActivityReversed,
     HoldChanged,
+    MemberChanged,
     MemberEnrolled,
     PointsCredited,
 )
 from services.earning.ledger import EPOCH
+from services.earning.member_records import MEMBER_ID
 from services.earning.reversals import Amount, Lines, ReturnedUnits, Whole
 from shared import errors
 from shared.decision import Event
@@ -48,8 +50,6 @@ from shared.errors import Violation
 from shared.feed_log import FeedRecord
 
 HOLD_DURATION = timedelta(minutes=15)
-MEMBER_ID = "member_id"
-"""Kind of the identifier that a member is enrolled by."""
 
 # Instants ----------------------------------------------------------------------------------------
 
@@ -73,6 +73,7 @@ def enroll_from_proto(request: pb.EnrollMemberRequest) -> EnrollMember:
         program_id=ProgramId(request.program_id),
         request_id=request.request_id,
         member_id=MemberId(request.member_id),
+        profile=wire_members.profile_from_proto(request.profile, "profile"),
         digest=digest(request),
     )
 
@@ -261,7 +262,11 @@ def event_to_feed(event: Event) -> FeedRecord:
                 ],
             )
             answers.stamped(enrolled.enroll_time, event.enroll_time)
+            answers.stamped(enrolled.identifiers[0].assign_time, event.enroll_time)
             return _fed(event.program_id, event.member_key, enrolled)
+        case MemberChanged(member=member):
+            changed_member = wire_members.changed_to_proto(member)
+            return _fed(member.program_id, member.member_key, changed_member)
         case PointsCredited():
             credited = events_pb2.PointsCredited(
                 member_key=event.member_key,

@@ -25,6 +25,7 @@ from services.earning.domain import (
     Wallet,
 )
 from services.earning.ledger import Movement
+from services.earning.member_records import MemberRecord, newcomer
 from services.earning.rules import Program
 
 Identifier: TypeAlias = tuple[ProgramId, MemberId]
@@ -43,6 +44,8 @@ class World:
     enrols them. `lots` has a wallet's open lots, and those of its holds, if a command may use them.
     `receipts` are those that this batch claimed, with the activity that the claim names;
     `receipts_used` are those that are credited.
+    `members` are those that commands change; `changed_members` are as they were before, and
+    `released` are identifiers that a command took away and none has given since.
     """
 
     programs: dict[ProgramId, Program] = field(default_factory=dict)
@@ -69,10 +72,20 @@ class World:
     changed_holds: set[HoldKey] = field(default_factory=set)
     levels: list[KeepLevel] = field(default_factory=list)
 
+    members: dict[MemberPlace, MemberRecord] = field(default_factory=dict)
+    changed_members: dict[MemberPlace, MemberRecord] = field(default_factory=dict)
+    released: set[Identifier] = field(default_factory=set)
+
     def put(self, state: Changes) -> None:
         """Take what a decision changed."""
         if state.member is not None:
             self._enroll(state.member)
+        for member in state.members:
+            self._change(member)
+        for wallet in state.wallets:
+            key = (wallet.program_id, wallet.member_key, wallet.currency_id)
+            self.wallets[key] = wallet
+            self.changed_wallets.add(key)
         if state.movement is not None:
             self._move(state.movement)
         if state.activity is not None:
@@ -81,8 +94,8 @@ class World:
             self._reverse(state.reversed_activity)
         if state.reversal is not None:
             self.reversals.append(state.reversal)
-            key = (state.reversal.program_id, state.reversal.activity_id)
-            lines = self.reversed_activities.setdefault(key, set())
+            reversed_ = (state.reversal.program_id, state.reversal.activity_id)
+            lines = self.reversed_activities.setdefault(reversed_, set())
             lines.update([line.line_number for line in state.reversal.lines])
         if state.hold is not None:
             self._hold(state.hold)
@@ -92,12 +105,27 @@ class World:
     def _enroll(self, member: Member) -> None:
         del self.claimed[member.program_id, member.member_id]
         self.enrolled.append(member)
+        self.members[member.program_id, member.member_key] = newcomer(member)
         currency_id = self.programs[member.program_id].currency_id
         key = (member.program_id, member.member_key, currency_id)
         self.new_wallets.add(key)
         self.wallets[key] = Wallet(
             program_id=member.program_id, member_key=member.member_key, currency_id=currency_id
         )
+
+    def _change(self, after: MemberRecord) -> None:
+        place = (after.program_id, after.member_key)
+        before = self.members[place]
+        self.members[place] = after
+        self.changed_members.setdefault(place, before)
+        for name in before.names - after.names:
+            if self.keys.get((place[0], name)) == place[1]:
+                del self.keys[place[0], name]
+                self.released.add((place[0], name))
+        for name in after.names:
+            self.keys[place[0], name] = place[1]
+            self.claimed.pop((place[0], name), None)
+            self.released.discard((place[0], name))
 
     def _move(self, movement: Movement) -> None:
         wallet = movement.wallet

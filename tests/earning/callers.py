@@ -1,0 +1,173 @@
+"""Earning behind real gRPC, as callers of members meet it."""
+
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import grpc
+import pytest
+
+from guerdon.earning.v1 import activity_pb2, ledger_pb2, member_pb2
+from guerdon.earning.v1 import earning_service_pb2 as pb
+from guerdon.earning.v1 import member_service_pb2 as members_pb
+from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceStub
+from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceStub
+from guerdon.feed.v1 import feed_service_pb2 as feed_pb
+from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
+from services.earning import service
+from services.earning.settings import Settings
+from shared.ids import partition_of
+from shared.rpc.client import channel, refusal_of
+from tests.earning.nodes import PROGRAM, START, document, purchase
+from tests.tiers.publisher import publishing
+
+if TYPE_CHECKING:
+    from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceAsyncStub
+    from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceAsyncStub
+
+PARTITIONS = 16
+
+
+class Key(TypedDict):
+    """What every request that changes something begins with."""
+
+    request_id: str
+    program_id: str
+
+
+@dataclass(slots=True)
+class Caller:
+    """A caller of earning; every request gets a key of its own unless one is given."""
+
+    channel: grpc.aio.Channel
+    numbers: "count[int]" = field(default_factory=count)
+
+    @property
+    def earning(self) -> "EarningServiceAsyncStub":
+        return EarningServiceStub(self.channel)
+
+    @property
+    def members(self) -> "MemberServiceAsyncStub":
+        return MemberServiceStub(self.channel)
+
+    def key(self) -> Key:
+        return Key(request_id=f"q-{next(self.numbers)}", program_id=PROGRAM)
+
+    async def enroll(
+        self, member_id: str = "ann", profile: member_pb2.MemberProfile | None = None
+    ) -> member_pb2.Member:
+        request = pb.EnrollMemberRequest(**self.key(), member_id=member_id, profile=profile)
+        return (await self.earning.EnrollMember(request)).member
+
+    async def get(self, member_id: str = "ann") -> member_pb2.Member:
+        request = members_pb.GetMemberRequest(program_id=PROGRAM, member_id=member_id)
+        return (await self.members.GetMember(request)).member
+
+    async def record(self, activity: activity_pb2.Activity) -> pb.RecordActivityResponse:
+        return await self.earning.RecordActivity(
+            pb.RecordActivityRequest(program_id=PROGRAM, activity=activity)
+        )
+
+    async def buy(self, activity_id: str, member_id: str = "ann", amount: int = 1_000) -> int:
+        """The points of a purchase."""
+        response = await self.record(purchase(activity_id, member_id, lines=[(1, amount)]))
+        return response.record.points
+
+    async def add(
+        self, identifier: str, member_id: str = "ann", kind: str = "card"
+    ) -> member_pb2.Member:
+        request = members_pb.AddIdentifierRequest(
+            **self.key(),
+            member_id=member_id,
+            identifier=member_pb2.MemberIdentifier(kind=kind, identifier=identifier),
+        )
+        return (await self.members.AddIdentifier(request)).member
+
+    async def remove(self, identifier: str, member_id: str = "ann") -> member_pb2.Member:
+        request = members_pb.RemoveIdentifierRequest(
+            **self.key(), member_id=member_id, identifier=identifier
+        )
+        return (await self.members.RemoveIdentifier(request)).member
+
+    async def claim(self, card_id: str, member_id: str = "ann") -> member_pb2.Member:
+        request = members_pb.ClaimCardRequest(**self.key(), member_id=member_id, card_id=card_id)
+        return (await self.members.ClaimCard(request)).member
+
+    async def merge(self, source: str, target: str) -> member_pb2.Member:
+        request = members_pb.MergeMembersRequest(
+            **self.key(), source_member_id=source, target_member_id=target
+        )
+        return (await self.members.MergeMembers(request)).member
+
+    async def freeze(self, member_id: str = "ann") -> member_pb2.Member:
+        request = members_pb.FreezeMemberRequest(**self.key(), member_id=member_id)
+        return (await self.members.FreezeMember(request)).member
+
+    async def unfreeze(self, member_id: str = "ann") -> member_pb2.Member:
+        request = members_pb.UnfreezeMemberRequest(**self.key(), member_id=member_id)
+        return (await self.members.UnfreezeMember(request)).member
+
+    async def erase(self, member_id: str = "ann") -> member_pb2.Member:
+        request = members_pb.EraseMemberRequest(**self.key(), member_id=member_id)
+        return (await self.members.EraseMember(request)).member
+
+    async def export(self, member_id: str = "ann") -> list[members_pb.ExportMemberResponse]:
+        request = members_pb.ExportMemberRequest(program_id=PROGRAM, member_id=member_id)
+        return [each async for each in self.members.ExportMember(request)]
+
+    async def wallet(self, member_id: str = "ann") -> ledger_pb2.Wallet:
+        request = pb.GetWalletRequest(program_id=PROGRAM, member_id=member_id)
+        return (await self.earning.GetWallet(request)).wallet
+
+    async def hold(self, points: int, member_id: str = "ann") -> ledger_pb2.Hold:
+        request = pb.HoldPointsRequest(**self.key(), member_id=member_id, points=points)
+        return (await self.earning.HoldPoints(request)).hold
+
+    async def verified(self) -> list[str]:
+        """What VerifyLedger finds wrong."""
+        found: list[str] = []
+        async for progress in self.earning.VerifyLedger(pb.VerifyLedgerRequest()):
+            found += [f"{each.rule} {each.detail}" for each in progress.progress.violations]
+        return found
+
+    async def events(self, member_key: str) -> list[feed_pb.Event]:
+        """Events about a member, in order."""
+        partition = partition_of(member_key, PARTITIONS)
+        request = feed_pb.ReadEventsRequest(partition=partition, page_size=1_000)
+        found = await FeedServiceStub(self.channel).ReadEvents(request)
+        return [each for each in found.events if each.member_key == member_key]
+
+
+@asynccontextmanager
+async def calling(database_url: str, tmp_path: Path, **changes: object) -> AsyncIterator[Caller]:
+    """A caller of a running service with the program `shop`."""
+    async with publishing(f"sqlite:///{tmp_path}/tiers.db") as publisher:
+        running = await service.start(
+            Settings(
+                database_url=database_url,
+                listen="127.0.0.1:0",
+                tiers_address=publisher.address,
+                partitions=PARTITIONS,
+                clock="simulated",
+                clock_start=START.isoformat(),
+                log_level="error",
+            )
+        )
+        async with channel(running.address) as opened:
+            caller = Caller(opened)
+            request = pb.ApplyEarningProgramRequest(program=document(**changes))
+            request.options.prune = True
+            await caller.earning.ApplyEarningProgram(request)
+            yield caller
+        await running.stop()
+
+
+async def refused(call: Awaitable[object]) -> tuple[str, str]:
+    """Code and reason of a call that must be refused."""
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await call
+    refusal = refusal_of(failed.value)
+    return refusal.code, refusal.reason
