@@ -9,6 +9,7 @@ What a caller is told when something else is raised:
 
 - bytes that are no such message, or text that no database holds: INVALID_ARGUMENT
 - a refusal of another service: that refusal; another service that did not answer: UNAVAILABLE
+- a database that is away, or too slow, for a read: UNAVAILABLE
 - a cancellation that nobody asked for: ABORTED (gRPC itself would send no status at all)
 - anything else: INTERNAL with an id that finds it in the log (gRPC would send its text)
 """
@@ -23,8 +24,9 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
-from shared import errors
+from shared import errors, faults
 from shared.clock import monotonic
+from shared.group_commit import DatabaseUnavailable
 from shared.ids import Ids
 from shared.rpc import metrics, validation
 from shared.rpc.status import DETAILS_KEY, refusal_of, status_of
@@ -120,6 +122,10 @@ class Edge(grpc.aio.ServerInterceptor):
             task = asyncio.current_task()
             return None if task is not None and task.cancelling() else errors.Interrupted()
         if isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+            if faults.is_transient(error):
+                # What writes has been tried again by now (`group_commit`); a read is the caller's.
+                self._log.warning("rpc_database_away", method=method, exc_info=error)
+                return DatabaseUnavailable()
             return self._fault(method, error)
         return None
 

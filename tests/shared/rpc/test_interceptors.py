@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
@@ -182,6 +183,31 @@ async def test_a_fault_tells_an_id_and_nothing_else(rig: Served, kind: str) -> N
     logged = [line for line in lines if line["event"] == "rpc_fault"]
     assert [line["error_id"] for line in logged] == [refusal.fields_text["error_id"]]
     assert logged[0]["exc_info"] is fault
+
+
+@pytest.mark.parametrize("kind", ["one", "many"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError(SECRET),
+        TimeoutError(),
+        asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+        asyncpg.AdminShutdownError(SECRET),
+        asyncpg.QueryCanceledError("canceling statement due to statement timeout"),
+    ],
+)
+async def test_a_database_that_is_away_is_unavailable(
+    rig: Served, error: Exception, kind: str
+) -> None:
+    rig.script.one, rig.script.many = raising(error), raising_after_one(error)
+    with capture_logs() as lines:
+        call = rig.stub.one(Request()) if kind == "one" else drained(rig.stub.many(Request()))
+        failed = await failure(call)
+    refusal = refusal_of(failed)
+    assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "DATABASE_UNAVAILABLE")
+    assert "hunter2" not in on_the_wire(failed)
+    logged = [line for line in lines if line["event"] == "rpc_database_away"]
+    assert [line["exc_info"] for line in logged] == [error]
 
 
 async def test_an_answer_that_is_no_message_is_a_fault_of_ours(rig: Served) -> None:
