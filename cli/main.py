@@ -6,6 +6,7 @@ import getpass
 import json
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
@@ -337,8 +338,9 @@ async def _until_stopped(work: Coroutine[object, object, None]) -> None:
     The signals are heard from the first moment: a cluster may be stopped while it starts.
     """
     task = asyncio.ensure_future(work)
-    for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, task.cancel)
+    if threading.current_thread() is threading.main_thread():  # no other can hear them
+        for name in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(name, task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await task
 

@@ -8,7 +8,6 @@ along is found by its pid file and ended before a new one opens the same files.
 """
 
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -72,13 +71,11 @@ def start(data_folder: Path, *, url: str = "") -> ValkeyServer:
         *("--logfile", str(data_folder / "valkey.log")),
     ]
     process = subprocess.Popen(
-        arguments,
+        [*_dying_with_parent(), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        # Safe here: servers are started before there are threads.
-        preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
     )
     pid_file.write_text(f"{process.pid}\n", encoding="ascii")
     server = ValkeyServer(url=f"redis://127.0.0.1:{port}/0", process=process)
@@ -98,9 +95,20 @@ def _program() -> Path:
     raise NoServerFound
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to end this child when its parent ends, however it ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _dying_with_parent() -> list[str]:
+    """What runs a program so that Linux ends it when this process ends, however it ends.
+
+    The child asks for that itself, and only then becomes the program: code that runs between fork
+    and exec must not meet the threads of its parent.
+    """
+    if sys.platform != "linux":
+        return []
+    code = (
+        "import ctypes, os, sys\n"
+        f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)})\n"
+        f"if os.getppid() == {os.getpid()}: os.execv(sys.argv[1], sys.argv[1:])\n"
+    )
+    return [sys.executable, "-I", "-S", "-c", code]
 
 
 def _free_port() -> int:

@@ -107,6 +107,6 @@ def _packed(details: Iterable[Message]) -> list[AnyMessage]:
     packed: list[AnyMessage] = []
     for detail in details:
         box = AnyMessage()
-        box.Pack(detail)
+        box.Pack(detail, deterministic=True)  # equal refusals are equal bytes
         packed.append(box)
     return packed

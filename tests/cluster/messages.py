@@ -92,7 +92,10 @@ def requests(descriptor: Descriptor, depth: int = 0) -> st.SearchStrategy[Messag
             if inner is not None and inner.GetOptions().map_entry:
                 value = values(inner.fields_by_name["value"], depth)
                 for key, each in draw(st.dictionaries(texts("key"), value, max_size=2)).items():
-                    getattr(message, field.name)[key].CopyFrom(each)
+                    if inner.fields_by_name["value"].message_type is None:
+                        getattr(message, field.name)[key] = each
+                    else:
+                        getattr(message, field.name)[key].CopyFrom(each)
             elif field.is_repeated:
                 getattr(message, field.name).extend(
                     draw(st.lists(values(field, depth), max_size=2))

@@ -193,8 +193,8 @@ def test_one_service_gives_a_reason_to_one_class() -> None:
 
 def test_services_in_one_process_may_use_the_same_reason() -> None:
     kinds = []
-    for service in ("redemption", "gamification"):
+    for service in ("bakery", "brewery"):
         namespace = {"__module__": f"services.{service}.domain"}
         made = type("ShelfEmpty", (errors.NotFound,), namespace)
         kinds += [kind for kind, known in errors.registered().items() if known is made]
-    assert kinds == ["redemption.SHELF_EMPTY", "gamification.SHELF_EMPTY"]
+    assert kinds == ["bakery.SHELF_EMPTY", "brewery.SHELF_EMPTY"]
