@@ -1,8 +1,9 @@
 """The floors: what the same stack, database and Redis do when nothing is decided."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import grpc
@@ -17,6 +18,7 @@ from shared import migrate
 from shared.clock import monotonic
 from shared.database import Database, Tx
 
+BATCHES_MAX = 150
 LOGS = ROOT / "var" / "bench"
 # What one recorded activity writes, in the order in which the service writes it.
 _WRITTEN = (
@@ -30,8 +32,9 @@ _WRITTEN = (
 Rows = Mapping[str, Sequence[Mapping[str, object]]]
 
 
-async def empty_call(callers: int, seconds: float) -> Load:
-    """Empty unary calls through the same server stack."""
+@asynccontextmanager
+async def empty_calls() -> AsyncIterator[Callable[[int, float], Awaitable[Load]]]:
+    """A server of the same stack that answers empty unary calls; yields load(callers, seconds)."""
     with ExitStack() as stack:
         address = free_address()
         server = stack.enter_context(
@@ -44,51 +47,64 @@ async def empty_call(callers: int, seconds: float) -> Load:
                 response_deserializer=Empty.FromString,
             )
             request = Empty()
-            return await closed_loop(
-                lambda _: call(request), callers=callers, seconds=seconds, server_pid=server.pid
-            )
+
+            async def load(callers: int, seconds: float) -> Load:
+                return await closed_loop(
+                    lambda _: call(request), callers=callers, seconds=seconds, server_pid=server.pid
+                )
+
+            yield load
 
 
-async def direct_writes(postgres: Postgres, source_url: str, *, batch: int, lanes: int) -> float:
-    """Activities a second, when the rows that activities made are written straight to a database.
+class DirectWrites:
+    """The rows that activities made, written straight to databases of the same schema."""
 
-    The rows are those of `source_url`; they go into an empty database of the same schema with array
-    inserts, `batch` activities to a transaction, `lanes` transactions at once.
-    """
-    source = await Database.open(source_url, schema="earning")
-    try:
-        batches = await _batches(source, batch)
-    finally:
-        await source.dispose()
-    target_url = postgres.create("bench_floor")
-    await migrate.migrate(
-        target_url,
-        schema="earning",
-        package="services.earning.migrations",
-        metadata=tables.metadata,
-    )
-    target = await Database.open(target_url, schema="earning", lanes=lanes)
-    queue = list(reversed(batches))
+    def __init__(self, postgres: Postgres, batches: Sequence[Rows], batch: int) -> None:
+        self._postgres = postgres
+        self._batches = batches
+        self._batch = batch
+        self._numbers = count(1)
 
-    async def lane() -> None:
-        while queue:
-            rows = queue.pop()
-            async with target.transaction() as tx:
-                await _write(tx, rows)
+    @classmethod
+    async def of(cls, postgres: Postgres, source_url: str, *, batch: int) -> "DirectWrites":
+        """Take the rows of `source_url`, cut into batches of so many activities."""
+        source = await Database.open(source_url, schema="earning")
+        try:
+            return cls(postgres, await _batches(source, batch), batch)
+        finally:
+            await source.dispose()
 
-    try:
-        began = monotonic()
-        await asyncio.gather(*(lane() for _ in range(lanes)))
-        took = monotonic() - began
-    finally:
-        await target.dispose()
-    return len(batches) * batch / took
+    async def activities_per_second(self, *, lanes: int) -> float:
+        """Write them into an empty database with array inserts, a batch to a transaction."""
+        target_url = self._postgres.create(f"bench_floor_{next(self._numbers)}")
+        await migrate.migrate(
+            target_url,
+            schema="earning",
+            package="services.earning.migrations",
+            metadata=tables.metadata,
+        )
+        target = await Database.open(target_url, schema="earning", lanes=lanes)
+        queue = list(reversed(self._batches))
+
+        async def lane() -> None:
+            while queue:
+                rows = queue.pop()
+                async with target.transaction() as tx:
+                    await _write(tx, rows)
+
+        try:
+            began = monotonic()
+            await asyncio.gather(*(lane() for _ in range(lanes)))
+            took = monotonic() - began
+        finally:
+            await target.dispose()
+        return len(self._batches) * self._batch / took
 
 
 async def _batches(source: Database, batch: int) -> list[Rows]:
     """The rows of recorded activities by table, cut into batches."""
     async with source.reading() as tx:
-        activities = await tx.fetch(tables.activities.select().limit(200 * batch))
+        activities = await tx.fetch(tables.activities.select().limit(BATCHES_MAX * batch))
         ids = [str(row.activity_id) for row in activities]
         everything = {
             table.name: [dict(row._mapping) for row in await tx.fetch(table.select())]  # noqa: SLF001
