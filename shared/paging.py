@@ -1,4 +1,7 @@
-"""Page tokens: opaque, and bound to the query that they continue."""
+"""Page tokens: opaque, and bound to the query that they continue.
+
+Their seal keeps accidents out and is no secret: what reads a position checks it like any input.
+"""
 
 import base64
 import hashlib
@@ -10,6 +13,7 @@ from shared import errors
 
 _DIGEST_CHARS = 16
 _SEAL_BYTES = 12
+_OFFSET_MAX = 2**31 - 1
 
 
 def encode(query_digest: str, position: tuple[str | int, ...]) -> str:
@@ -32,7 +36,24 @@ def decode(token: str, query_digest: str) -> tuple[str | int, ...] | None:
     seal, content = sealed[:_SEAL_BYTES], sealed[_SEAL_BYTES:]
     if seal != _seal(query_digest, content):
         raise errors.InvalidPageToken
-    return tuple(cast("list[str | int]", orjson.loads(content)))
+    try:
+        position = orjson.loads(content)
+    except ValueError:
+        raise errors.InvalidPageToken from None
+    if not isinstance(position, list) or any(type(each) not in {str, int} for each in position):
+        raise errors.InvalidPageToken
+    return tuple(cast("list[str | int]", position))
+
+
+def offset(token: str, query_digest: str) -> int:
+    """The number of rows before the page that a token stands for; refuses InvalidPageToken."""
+    match decode(token, query_digest):
+        case None:
+            return 0
+        case (int(rows),) if 0 <= rows <= _OFFSET_MAX:
+            return rows
+        case _:
+            raise errors.InvalidPageToken
 
 
 def digest_of(*parts: str | int | bool) -> str:
@@ -47,7 +68,7 @@ def page_size(requested: int, default: int, maximum: int) -> int:
 
 
 def _seal(query_digest: str, content: bytes) -> bytes:
-    """Ties a position to its query; it keeps accidents out and no secret."""
+    """Ties a position to its query."""
     return hashlib.blake2b(
         content, digest_size=_SEAL_BYTES, key=query_digest.encode()[:64], person=b"guerdon.page"
     ).digest()

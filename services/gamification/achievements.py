@@ -59,7 +59,7 @@ class Achievements:
         """Challenges in the order of the document. Refuses ProgramNotFound, InvalidPageToken."""
         program = await self._documents.in_force(program_id)
         query = paging.digest_of("ListChallenges", program_id, program.version)
-        start = _offset(page_token, query)
+        start = paging.offset(page_token, query)
         end = start + paging.page_size(page_size, PAGE_SIZE, PAGE_SIZE_MAX)
         found = program.document.challenges
         return ChallengePage(
@@ -93,7 +93,7 @@ class Achievements:
         Refuses ProgramNotFound, InvalidPageToken, NotReady, MemberNotFound.
         """
         query = paging.digest_of("ListMemberBadges", program_id, member_id)
-        start = _offset(page_token, query)
+        start = paging.offset(page_token, query)
         program = await self._document(program_id, wait_for)
         async with self._database.reading() as tx:
             (member,) = await _members(tx, program, [member_id])
@@ -157,10 +157,3 @@ def _progress(challenge: program_pb.Challenge, progress: Progress) -> ChallengeP
         value=challenges.reached(progress, objective),
         target=objective.target,
     )
-
-
-def _offset(token: str, query: str) -> int:
-    (offset,) = paging.decode(token, query) or (0,)
-    if not isinstance(offset, int) or offset < 0:
-        raise errors.InvalidPageToken
-    return offset

@@ -27,7 +27,7 @@ from services.gamification.reading import (
     StandingQuestion,
 )
 from services.gamification.score_store import ScoreLog
-from shared import errors, paging
+from shared import paging
 from shared.clock import Clock, monotonic
 from shared.followers import Follower, wait_for_token
 from shared.group_commit import GroupCommit
@@ -102,9 +102,7 @@ class Leaderboards:
         """
         board, place = await self._place(program_id, board_id, period)
         query = paging.digest_of("GetLeaderboard", program_id, board_id, place.period)
-        (offset,) = paging.decode(page_token, query) or (0,)
-        if not isinstance(offset, int) or offset < 0:
-            raise errors.InvalidPageToken
+        offset = paging.offset(page_token, query)
         await self._wait(wait_for, place, board.layout)
         size = paging.page_size(page_size, PAGE_SIZE, PAGE_SIZE_MAX)
         view = await self._reader.view(

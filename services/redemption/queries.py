@@ -129,10 +129,11 @@ def _before(position: tuple[str | int, ...] | None) -> tuple[datetime, str]:
     match position:
         case None:
             return _END
-        case (str(time), str(redemption_id)):
+        case (str(time), str(redemption_id)) if "\0" not in redemption_id:
             try:
-                return datetime.fromisoformat(time), redemption_id
+                before = datetime.fromisoformat(time)
             except ValueError:
                 raise errors.InvalidPageToken from None
-        case _:
-            raise errors.InvalidPageToken
+            if before.tzinfo is not None:
+                return before, redemption_id
+    raise errors.InvalidPageToken

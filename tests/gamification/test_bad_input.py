@@ -6,6 +6,7 @@ from google.protobuf.message import Message
 from guerdon.feed.v1 import feed_service_pb2 as feed_pb
 from guerdon.gamification.v1 import gamification_service_pb2 as pb
 from guerdon.gamification.v1 import leaderboard_service_pb2 as boards_pb
+from shared import paging
 from shared.errors import RemoteRefusal
 from shared.rpc.client import refusal_of
 from tests.gamification.peers import PROGRAM, Customer, at, stamp
@@ -32,6 +33,11 @@ def scores(count: int = 1, **fields: object) -> boards_pb.SubmitScoresRequest:
     given = {"request_id": "r", "program_id": PROGRAM, "board_id": "total"} | fields
     one = boards_pb.SubmittedScore(member_id="ann", score=1, occurred_time=stamp(NOON))
     return boards_pb.SubmitScoresRequest(**given, scores=[one] * count)  # type: ignore[arg-type]
+
+
+def made_up(*position: int) -> str:
+    """The token that somebody who knows how they are made could make up."""
+    return paging.encode(paging.digest_of("GetLeaderboard", PROGRAM, "total", "all"), position)
 
 
 BAD: list[tuple[str, Message, str]] = [
@@ -94,6 +100,16 @@ BAD: list[tuple[str, Message, str]] = [
     (
         "GetLeaderboard",
         page(page_token="nonsense"),
+        "INVALID_ARGUMENT INVALID_PAGE_TOKEN page_token",
+    ),
+    (
+        "GetLeaderboard",
+        page(page_token=made_up(10**15)),
+        "INVALID_ARGUMENT INVALID_PAGE_TOKEN page_token",
+    ),
+    (
+        "GetLeaderboard",
+        page(page_token=made_up(50, 50)),
         "INVALID_ARGUMENT INVALID_PAGE_TOKEN page_token",
     ),
     (

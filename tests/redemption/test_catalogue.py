@@ -16,6 +16,7 @@ from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from guerdon.redemption.v1 import events_pb2, reward_pb2
 from guerdon.redemption.v1 import redemption_service_pb2 as pb
 from services.redemption import documents
+from shared import paging
 from tests.redemption.shops import PROGRAM, Shop, refused, reward
 
 
@@ -240,6 +241,18 @@ async def test_rewards_and_redemptions_are_listed_page_by_page(shop: Shop) -> No
     assert [*first.redemptions, *rest.redemptions] == made[::-1]
     foreign = pb.ListRedemptionsRequest(program_id=PROGRAM, page_token=first.next_page_token)
     assert (await refused(shop.stub.ListRedemptions(foreign))).reason == "INVALID_PAGE_TOKEN"
+
+
+@pytest.mark.parametrize(
+    "position", [("2011-01-01T00:00:00", "x"), ("2011-01-01T00:00:00+00:00", "\0"), (1, "x")]
+)
+async def test_a_page_token_that_somebody_made_up_is_refused(
+    shop: Shop, position: tuple[str | int, ...]
+) -> None:
+    await shop.apply(reward("mug"))
+    token = paging.encode(paging.digest_of("redemptions", PROGRAM, ""), position)
+    asked = pb.ListRedemptionsRequest(program_id=PROGRAM, page_token=token)
+    assert (await refused(shop.stub.ListRedemptions(asked))).reason == "INVALID_PAGE_TOKEN"
 
 
 def redeem(**fields: str) -> pb.RedeemRewardRequest:

@@ -1,6 +1,7 @@
 """Page tokens are opaque and belong to one query."""
 
 import base64
+import hashlib
 
 import orjson
 import pytest
@@ -38,6 +39,25 @@ def test_a_token_that_is_foreign_or_made_up_is_refused(token: str) -> None:
     with pytest.raises(errors.InvalidPageToken) as refused:
         paging.decode(token, QUERY)
     assert refused.value.field == "page_token"
+
+
+@pytest.mark.parametrize(
+    "content", [b"7", b"null", b"{}", b"[1.5]", b"[null]", b"[true]", b"[", b""]
+)
+def test_a_token_with_a_seal_and_no_position_is_refused(content: bytes) -> None:
+    """Seals are no secret: somebody may make up a whole token."""
+    key, person = QUERY.encode(), b"guerdon.page"
+    seal = hashlib.blake2b(content, digest_size=12, key=key, person=person).digest()
+    with pytest.raises(errors.InvalidPageToken):
+        paging.decode(base64.urlsafe_b64encode(seal + content).decode().rstrip("="), QUERY)
+
+
+def test_an_offset_is_a_number_of_rows() -> None:
+    assert paging.offset("", QUERY) == 0
+    assert paging.offset(paging.encode(QUERY, (50,)), QUERY) == 50
+    for position in ((-1,), (2**53,), ("50",), (50, 50), ()):
+        with pytest.raises(errors.InvalidPageToken):
+            paging.offset(paging.encode(QUERY, position), QUERY)
 
 
 def test_every_part_of_a_query_counts() -> None:
