@@ -16,6 +16,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TIME_BITS, _RANDOM_BITS = 48, 80
 MEMBER_KEY_CHARS = 32
 _HASH_CHARS = 4
+_HASHES = 1 << 16
 
 
 class Ids(Protocol):
@@ -88,6 +89,16 @@ def member_key(ids: Ids, program_id: str, identifier: str) -> str:
 def partition_of(key: str, partitions: int) -> int:
     """The partition of a member's key, from 0."""
     return int(key[:_HASH_CHARS], 16) * partitions >> 16
+
+
+def key_range(partition: int, partitions: int) -> tuple[str, str]:
+    """The first text that a member's key of a partition may be, and the first beyond them all.
+
+    `partitions` is a power of two, as everywhere.
+    """
+    first, end = (number * _HASHES // partitions for number in (partition, partition + 1))
+    # "g" follows every hexadecimal digit.
+    return f"{first:04x}", f"{end:04x}" if end < _HASHES else "g"
 
 
 def partition_of_identifier(program_id: str, identifier: str, partitions: int) -> int:

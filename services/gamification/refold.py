@@ -28,8 +28,6 @@ from services.gamification.incoming import commands_of
 from services.gamification.operations import deed_of
 from services.gamification.store import MemberPlace, ProgressPlace, ScorePlace
 
-_HASH_SPACE = 1 << 16
-
 BadgePlace: TypeAlias = tuple[str, str, str]
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -83,12 +81,6 @@ class Stored:
 
 
 Players: TypeAlias = dict[MemberPlace, Player]
-
-
-def key_range(partition: int, partitions: int) -> tuple[str, str]:
-    """First member key of a partition, and the first that is beyond it."""
-    first, end = (number * _HASH_SPACE // partitions for number in (partition, partition + 1))
-    return f"{first:04x}", f"{end:04x}" if end < _HASH_SPACE else "g"
 
 
 def fold(players: Players, stored: Stored, event: feed.Event) -> None:

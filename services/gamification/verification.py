@@ -37,6 +37,7 @@ from services.gamification.refold import Published, Stored, VersionPlace, Violat
 from shared import errors
 from shared.database import Database, Tx
 from shared.feed import FeedReader
+from shared.ids import key_range
 from shared.programs import Programs
 from shared.rpc.client import refusal_of
 
@@ -135,7 +136,7 @@ class Verification:
 
     async def _load(self, partition: int, program_id: str) -> Stored:
         """Everything stored of a partition, from one snapshot."""
-        keys = refold.key_range(partition, self._partitions)
+        keys = key_range(partition, self._partitions)
         async with self._database.reading() as tx:
             ids = [program_id] if program_id else await query_store.program_ids(tx)
             place = [(SOURCE, partition)]

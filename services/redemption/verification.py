@@ -36,6 +36,7 @@ from services.redemption.documents import EARNING, Catalogues
 from services.redemption.domain import Redemption, State
 from shared.clock import Clock
 from shared.database import Database, Tx
+from shared.ids import key_range
 from shared.rpc.client import refusal_of
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 _PAGE = 1_000
 _PAGE_SECONDS = 30.0
 _VIOLATIONS_MAX = 1_000
-_HASHES = 1 << 16
 
 Holds: TypeAlias = dict[str, dict[str, ledger_pb2.Hold]]
 """The last state of each hold: by what it was held for, and by its identifier."""
@@ -175,13 +175,6 @@ class Verification:
         except grpc.aio.AioRpcError as error:
             raise refusal_of(error) from error
         return answer.events
-
-
-def key_range(partition: int, partitions: int) -> tuple[str, str]:
-    """The first member key of a partition, and the first beyond it."""
-    width = _HASHES // partitions
-    last = (partition + 1) * width - 1
-    return f"{partition * width:04x}", f"{last:04x}g"  # "g" follows every hexadecimal digit
 
 
 def fold(holds: Holds, events: Iterable[feed.Event]) -> None:

@@ -24,7 +24,6 @@ from services.tiers.store_reads import Held
 Place: TypeAlias = tuple[str, str, LadderId]
 """program_id, member_key, ladder_id"""
 
-_HASH_SPACE = 1 << 16
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -72,12 +71,6 @@ class Refolded:
         for each in changes:
             if isinstance(each, MembershipChanged):
                 self.changes[each.member_key, each.ladder_id, each.sequence] = each
-
-
-def key_range(partition: int, partitions: int) -> tuple[str, str]:
-    """First member key of a partition, and the first that is beyond it."""
-    first, end = (number * _HASH_SPACE // partitions for number in (partition, partition + 1))
-    return f"{first:04x}", f"{end:04x}" if end < _HASH_SPACE else "g"
 
 
 def fold(

@@ -31,6 +31,7 @@ from services.tiers.ladders import LadderId, LadderStart
 from services.tiers.refold import Place, Refolded, Stored, VersionPlace, Violation
 from shared.database import Database, Tx
 from shared.feed import FeedReader
+from shared.ids import key_range
 from shared.rpc.client import refusal_of
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Verification:
 
     async def _load(self, partition: int, program_id: str) -> Stored:
         """Everything stored of a partition, from one snapshot."""
-        first_key, end_key = refold.key_range(partition, self._partitions)
+        first_key, end_key = key_range(partition, self._partitions)
         async with self._database.reading() as tx:
             ids = [program_id] if program_id else await store_reads.program_ids(tx)
             cursor = await tx.select(

@@ -14,7 +14,6 @@ from services.gamification.refold import Published as Said
 from services.gamification.refold import Stored, VersionPlace
 from services.gamification.store import MemberPlace, ProgressPlace
 from tests.gamification.peers import (
-    PARTITIONS,
     Customer,
     Published,
     at,
@@ -145,13 +144,6 @@ def test_what_is_stored_otherwise_is_told_with_the_member() -> None:
         "progress_equals_feed": f"giftshop/{ANN.key}/explorer",
         "score_equals_feed": f"giftshop/{ANN.key}/spend/2011-01",
     }
-
-
-def test_the_keys_of_the_partitions_cover_all_keys_once() -> None:
-    ranges = [refold.key_range(partition, PARTITIONS) for partition in range(PARTITIONS)]
-    assert ranges[0][0] == "0000"
-    assert ranges[-1][1] == "g"
-    assert [end for _, end in ranges[:-1]] == [first for first, _ in ranges[1:]]
 
 
 def place(challenge: str) -> ProgressPlace:

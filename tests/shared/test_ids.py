@@ -48,6 +48,17 @@ def test_a_members_key_is_in_the_partition_of_the_identifier_it_was_enrolled_wit
             )
 
 
+@pytest.mark.parametrize("partitions", [1, 2, 16, 256])
+def test_the_ranges_of_the_partitions_cover_all_keys_once(partitions: int) -> None:
+    ranges = [ids.key_range(partition, partitions) for partition in range(partitions)]
+    assert (ranges[0][0], ranges[-1][1]) == ("0000", "g")
+    assert [end for _, end in ranges[:-1]] == [first for first, _ in ranges[1:]]
+    for number in range(0, 1 << 16, 97):
+        for key in (f"{number:04x}" + "0" * 28, f"{number:04x}" + "f" * 28):
+            first, end = ranges[ids.partition_of(key, partitions)]
+            assert first <= key < end
+
+
 def test_partitions_are_in_range_and_evenly_filled() -> None:
     filled = Counter(ids.partition_of_identifier("p", str(number), 16) for number in range(16_000))
     assert set(filled) == set(range(16))
