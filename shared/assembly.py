@@ -137,9 +137,16 @@ async def open_base(
 
 
 def write_path(
-    base: Base[S], work: Work[Any, Any], translates: Mapping[str, Translate] | None = None
+    base: Base[S],
+    work: Work[Any, Any],
+    translates: Mapping[str, Translate] | None = None,
+    *,
+    publish: Callable[[], Awaitable[object]] | None = None,
 ) -> Writing:
-    """The group commit of a service and one follower for each feed that it translates."""
+    """The group commit of a service and one follower for each feed that it translates.
+
+    `publish` puts in force the versions of program documents that a batch finds due.
+    """
     settings, database = base.settings, base.database
     on_intentions: list[Callable[[], None]] = []
 
@@ -155,6 +162,7 @@ def write_path(
         partitions=settings.partitions,
         tables=base.tables,
         on_intentions=intended,
+        publish=publish,
     )
 
     async def park(followed: Followed, error: Exception) -> None:

@@ -14,7 +14,7 @@ that command alone. Any other exception undoes the batch, and `shared.group_comm
 culprit.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Generic, cast
@@ -28,6 +28,7 @@ from shared.database import Database, Tx
 from shared.decision import Decision, Intention
 from shared.feed_log import Admission, FeedRecord, Place, Verdict
 from shared.keys import Identity, RequestKey, Settlement, StoredAnswer
+from shared.schedules import PublicationDue
 from shared.tables import KernelTables
 from shared.work import (
     C,
@@ -104,8 +105,13 @@ class Executor(Generic[C, W]):
         partitions: int,
         tables: KernelTables,
         on_intentions: Callable[[], None] = lambda: None,
+        publish: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """Take what batches work on; `on_intentions` is called after a commit that made some."""
+        """Take what batches work on; `on_intentions` is called after a commit that made some.
+
+        `publish` puts program versions in force whose time has come; a batch that meets one is
+        undone, and done again after that.
+        """
         self._database = database
         self._work = work
         self._clock = clock
@@ -113,6 +119,7 @@ class Executor(Generic[C, W]):
         self._partitions = partitions
         self._tables = tables
         self._on_intentions = on_intentions
+        self._publish = publish
 
     async def execute(self, batch: Sequence[Item]) -> list[Result]:
         """Decides a batch in one transaction; results in the order of the items, committed.
@@ -121,6 +128,16 @@ class Executor(Generic[C, W]):
         Raises whatever undid the transaction: errors of the database, of the service's code, and a
         transient refusal of a followed event's command.
         """
+        try:
+            return await self._execute(batch)
+        except PublicationDue:
+            # Locks are taken along one order, so the batch cannot publish in the middle of its own.
+            if self._publish is None:
+                raise
+            await self._publish()
+        return await self._execute(batch)
+
+    async def _execute(self, batch: Sequence[Item]) -> list[Result]:
         async with self._database.transaction() as tx:
             followed = [item for item in batch if isinstance(item, Followed)]
             admission = await feed_log.admit_followed(tx, self._tables, followed)

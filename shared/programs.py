@@ -5,56 +5,53 @@ they were made with. A version has an exact place in every feed that the service
 takes the lock of every follower's cursor before it reads them, so each event was applied entirely
 before the version or entirely after it, and a later check (`version_for`) finds the version that an
 event met.
+
+A version may be scheduled. It waits in a table of its own and becomes a version when its time has
+come: by the job of `shared.documents`, or by the first batch that finds it due, whichever is first,
+under the locks of an apply. `current` with `now` never gives a version that `now` has outdated.
 """
 
-import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Generic, TypeVar
 
 import sqlalchemy as sa
 
 from shared import errors, record
-from shared.database import Row, Tx
+from shared.database import Tx, to_micros
+from shared.schedules import (
+    PublicationDue,
+    PublicationScheduled,
+    PublishTimePassed,
+    Scheduled,
+    Schedules,
+)
 from shared.tables import KernelTables
+from shared.versions import (
+    Listed,
+    ProgramVersionNotFound,
+    Version,
+    Versioned,
+    etag_of,
+    listed_of,
+    newest_and_waiting,
+    version_of,
+)
+
+__all__ = [
+    "Listed",
+    "ProgramVersionNotFound",
+    "Programs",
+    "PublicationDue",
+    "PublicationScheduled",
+    "PublishTimePassed",
+    "Scheduled",
+    "Version",
+    "Versioned",
+]
 
 P = TypeVar("P")
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class ProgramVersionNotFound(errors.NotFound):
-    """The program has no version of this number."""
-
-    message = "program {program_id} has no version {version}"
-    program_id: str
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
-    """One version as it is stored; `version` counts from 1 without gaps.
-
-    `cursors` says how far each followed feed was applied when the version came into force, by
-    source and partition.
-    """
-
-    program_id: str
-    version: int
-    etag: str
-    author: str
-    content: bytes
-    cursors: Mapping[str, Mapping[int, int]]
-    create_time: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Versioned(Generic[P]):
-    """A version and what the service compiled it to."""
-
-    version: Version
-    program: P
 
 
 class Programs(Generic[P]):
@@ -63,7 +60,7 @@ class Programs(Generic[P]):
     `compile_program` makes the service's own form of a serialized document, given the program id
     and the version; it raises a refusal for a document that means nothing. What it makes is kept,
     at most `cache_max` of them, and must not change afterwards. `sources` are the services whose
-    feeds this one follows.
+    feeds this one follows. `schedules` are the versions that wait for their time.
     """
 
     def __init__(
@@ -81,37 +78,46 @@ class Programs(Generic[P]):
         self._sources = tuple(sorted(sources))
         self._cache: OrderedDict[tuple[str, int, str], Versioned[P]] = OrderedDict()
         self._cache_max = cache_max
+        self.schedules = Schedules(tables)
         versions = tables.program_versions
-        newest = (
-            sa.select(versions.c.program_id, sa.func.max(versions.c.version).label("version"))
-            .where(versions.c.program_id.in_(sa.bindparam("program_ids", expanding=True)))
-            .group_by(versions.c.program_id)
-            .subquery()
-        )
-        self._newest = sa.select(versions.c.program_id, versions.c.version, versions.c.etag).join(
-            newest,
-            sa.and_(
-                versions.c.program_id == newest.c.program_id,
-                versions.c.version == newest.c.version,
-            ),
-        )
+        self._newest = newest_and_waiting(tables)
         self._one_at_a_time = sa.select(tables.feed_identity).with_for_update()
         self._history = (
             sa.select(versions)
             .where(versions.c.program_id == sa.bindparam("program_id"))
             .order_by(versions.c.version.desc())
         )
+        listed = [
+            each for each in versions.c if each.name not in {"program_id", "content", "cursors"}
+        ]
+        self._listed = (
+            sa.select(*listed)
+            .where(
+                versions.c.program_id == sa.bindparam("program_id"),
+                versions.c.version < sa.bindparam("before"),
+            )
+            .order_by(versions.c.version.desc())
+        )
 
-    async def current(self, tx: Tx, program_ids: Sequence[str]) -> dict[str, Versioned[P]]:
+    async def current(
+        self, tx: Tx, program_ids: Sequence[str], now: datetime | None = None
+    ) -> dict[str, Versioned[P]]:
         """Give the version in force of each program; programs that do not exist are left out.
 
         Only the version numbers are read inside the transaction; content is read when it is not yet
-        compiled.
+        compiled. With `now`, which everything that decides gives, PublicationDue is raised where a
+        scheduled version should be in force by then and is not yet; without it a read may see the
+        version before, until somebody has put the new one in force.
         """
         if not program_ids:
             return {}
         rows = await tx.fetch(self._newest, {"program_ids": sorted(set(program_ids))})
-        keys = [(str(row.program_id), int(row.version), str(row.etag)) for row in rows]
+        keys = []
+        for row in rows:
+            if row.due_micros is None:
+                keys.append((str(row.program_id), int(row.version), str(row.etag)))
+            elif now is not None and row.due_micros <= to_micros(now):
+                raise PublicationDue(f"version {row.version} of {row.program_id} is due")
         return {found.version.program_id: found for found in await self._load(tx, keys)}
 
     async def require(self, tx: Tx, program_id: str) -> Versioned[P]:
@@ -128,12 +134,12 @@ class Programs(Generic[P]):
         )
         if not rows:
             raise ProgramVersionNotFound(program_id=program_id, version=version)
-        return self._compiled(_version(rows[0]))
+        return self._compiled(version_of(rows[0]))
 
     async def history(self, tx: Tx, program_id: str, *, limit: int = 1000) -> list[Version]:
         """List the versions of a program, newest first, at most `limit`."""
         rows = await tx.fetch(self._history.limit(limit), {"program_id": program_id})
-        return [_version(row) for row in rows]
+        return [version_of(row) for row in rows]
 
     async def version_for(
         self, tx: Tx, program_id: str, *, source: str, partition: int, position: int
@@ -147,43 +153,180 @@ class Programs(Generic[P]):
                 return version.version
         return 0
 
+    async def stored(self, tx: Tx, program_id: str, version: int) -> Version | Scheduled:
+        """Give one version, or the one that is scheduled. Refuses ProgramVersionNotFound."""
+        scheduled = await self.schedules.of_program(tx, program_id)
+        if scheduled is not None and scheduled.version == version:
+            return scheduled
+        return (await self.at_version(tx, program_id, version)).version
+
+    async def listed(self, tx: Tx, program_id: str, *, before: int, count: int) -> list[Listed]:
+        """List versions below `before`, newest first, what is scheduled among them."""
+        parameters = {"program_id": program_id, "before": before}
+        rows = await tx.fetch(self._listed.limit(count), parameters)
+        found = [
+            Listed(
+                version=row.version,
+                etag=row.etag,
+                author=row.author,
+                create_time=row.create_time,
+                publish_time=row.publish_time or row.create_time,
+            )
+            for row in rows
+        ]
+        waiting = await self.schedules.of_program(tx, program_id)
+        if waiting is not None and waiting.version < before:
+            found.insert(0, listed_of(waiting))
+        return found[:count]
+
+    async def hold(self, tx: Tx) -> None:
+        """Let no other transaction apply anything until this one ends.
+
+        Applies wait for each other, whatever their program: they are rare, and all take the
+        cursors' locks anyway.
+        """
+        await tx.fetch(self._one_at_a_time)
+
     async def apply(
-        self, tx: Tx, *, program_id: str, content: bytes, author: str, etag: str, now: datetime
+        self,
+        tx: Tx,
+        *,
+        program_id: str,
+        content: bytes,
+        author: str,
+        etag: str,
+        now: datetime,
+        cancel_scheduled: bool = False,
     ) -> Versioned[P]:
         """Put a document in force and give its version; the same content makes no new one.
 
         `etag` is of the version that the document was made from; empty skips the check. Refuses
-        EtagMismatch, and whatever `compile_program` refuses. `content` must be serialized
-        deterministically. Applies wait for each other, whatever their program: they are rare, and
-        all take the cursors' locks anyway.
+        EtagMismatch, PublicationScheduled unless `cancel_scheduled`, and whatever `compile_program`
+        refuses; raises PublicationDue. `content` must be serialized deterministically.
         """
-        await tx.fetch(self._one_at_a_time)
+        await self.hold(tx)
         cursors = await self._lock_cursors(tx)
-        in_force = (await self.current(tx, [program_id])).get(program_id)
-        actual = in_force.version.etag if in_force is not None else ""
-        if etag and etag != actual:
-            raise errors.EtagMismatch(expected=etag, actual=actual)
-        if in_force is not None and in_force.version.content == content:
+        in_force = await self._in_force(tx, program_id, etag, now)
+        waiting = await self.schedules.of_program(tx, program_id)
+        is_same = in_force is not None and in_force.version.content == content
+        if waiting is not None and (cancel_scheduled or not is_same):
+            if not cancel_scheduled and not waiting.failure:
+                raise PublicationScheduled(
+                    program_id=program_id,
+                    version=waiting.version,
+                    publish_time=waiting.publish_time,
+                )
+            await self.schedules.remove(tx, program_id)
+        if in_force is not None and is_same:
             return in_force
         number = in_force.version.version + 1 if in_force is not None else 1
-        version = Version(
+        return await self._insert(
+            tx,
+            Version(
+                program_id=program_id,
+                version=number,
+                etag=etag_of(number, content),
+                author=author,
+                content=content,
+                cursors=cursors,
+                create_time=now,
+                publish_time=now,
+            ),
+        )
+
+    async def schedule(
+        self,
+        tx: Tx,
+        *,
+        program_id: str,
+        content: bytes,
+        author: str,
+        etag: str,
+        now: datetime,
+        publish_time: datetime,
+    ) -> Scheduled | None:
+        """Let a document come into force at `publish_time`, instead of what is scheduled now.
+
+        A document without a difference to what is in force changes nothing. Gives what is scheduled
+        then. Refuses PublishTimePassed, EtagMismatch and whatever `compile_program` refuses; raises
+        PublicationDue.
+        """
+        await self.hold(tx)
+        in_force = await self._in_force(tx, program_id, etag, now)
+        if publish_time <= now:
+            raise PublishTimePassed(publish_time=publish_time, now=now)
+        waiting = await self.schedules.of_program(tx, program_id)
+        if in_force is not None and in_force.version.content == content:
+            return waiting
+        number = in_force.version.version + 1 if in_force is not None else 1
+        scheduled = Scheduled(
             program_id=program_id,
             version=number,
-            etag=f"{number}-{hashlib.sha256(content).hexdigest()[:24]}",
+            etag=etag_of(number, content),
             author=author,
             content=content,
-            cursors=cursors,
             create_time=now,
+            publish_time=publish_time,
         )
-        made = Versioned(version=version, program=self._compile(program_id, number, content))
+        if waiting is not None and _says_the_same(waiting, scheduled):
+            return waiting
+        self._compile(program_id, number, content)
+        await self.schedules.put(tx, scheduled)
+        return scheduled
+
+    async def publish(
+        self, tx: Tx, due: Scheduled
+    ) -> tuple[Versioned[P] | None, Versioned[P]] | None:
+        """Put what is due in force, at its place in the feeds; gives the versions before and after.
+
+        None when another transaction has done it, or something else is scheduled by now.
+        """
+        await self.hold(tx)
+        if await self.schedules.of_program(tx, due.program_id) != due:
+            return None
+        cursors = await self._lock_cursors(tx)
+        before = (await self.current(tx, [due.program_id])).get(due.program_id)
+        after = await self._insert(
+            tx,
+            Version(
+                program_id=due.program_id,
+                version=due.version,
+                etag=due.etag,
+                author=due.author,
+                content=due.content,
+                cursors=cursors,
+                create_time=due.create_time,
+                publish_time=due.publish_time,
+            ),
+        )
+        await self.schedules.remove(tx, due.program_id)
+        return before, after
+
+    async def _in_force(
+        self, tx: Tx, program_id: str, etag: str, now: datetime
+    ) -> Versioned[P] | None:
+        """The version in force; refuses EtagMismatch when it is not the one that is meant."""
+        found = (await self.current(tx, [program_id], now)).get(program_id)
+        actual = found.version.etag if found is not None else ""
+        if etag and etag != actual:
+            raise errors.EtagMismatch(expected=etag, actual=actual)
+        return found
+
+    async def _insert(self, tx: Tx, version: Version) -> Versioned[P]:
+        made = Versioned(
+            version=version,
+            program=self._compile(version.program_id, version.version, version.content),
+        )
+        is_at_once = version.publish_time == version.create_time
         row = {
-            "program_id": program_id,
-            "version": number,
+            "program_id": version.program_id,
+            "version": version.version,
             "etag": version.etag,
-            "author": author,
-            "content": content,
-            "cursors": record.dumps(cursors),
-            "create_time": now,
+            "author": version.author,
+            "content": version.content,
+            "cursors": record.dumps(version.cursors),
+            "create_time": version.create_time,
+            "publish_time": None if is_at_once else version.publish_time,
         }
         await tx.insert(self._tables.program_versions, [row])
         return made
@@ -219,7 +362,7 @@ class Programs(Generic[P]):
         rows = await tx.select(
             self._tables.program_versions, missing, key=("program_id", "version")
         )
-        known.update({str(row.program_id): self._compiled(_version(row)) for row in rows})
+        known.update({str(row.program_id): self._compiled(version_of(row)) for row in rows})
         return list(known.values())
 
     def _compiled(self, version: Version) -> Versioned[P]:
@@ -241,13 +384,9 @@ class Programs(Generic[P]):
         return found
 
 
-def _version(row: Row) -> Version:
-    return Version(
-        program_id=row.program_id,
-        version=row.version,
-        etag=row.etag,
-        author=row.author,
-        content=row.content,
-        cursors=record.loads(dict[str, dict[int, int]], row.cursors),
-        create_time=row.create_time,
+def _says_the_same(waiting: Scheduled, wanted: Scheduled) -> bool:
+    return (waiting.etag, waiting.publish_time, waiting.failure) == (
+        wanted.etag,
+        wanted.publish_time,
+        "",
     )

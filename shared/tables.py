@@ -42,6 +42,7 @@ class KernelTables:
     parked_events: Table
     intentions: Table
     program_versions: Table
+    program_schedules: Table
     simulated_clock: Table
 
 
@@ -57,6 +58,7 @@ def kernel_tables(metadata: MetaData) -> KernelTables:
         parked_events=_parked_events(metadata),
         intentions=_intentions(metadata),
         program_versions=_program_versions(metadata),
+        program_schedules=_program_schedules(metadata),
         simulated_clock=_simulated_clock(metadata),
     )
 
@@ -200,7 +202,10 @@ def _intentions(metadata: MetaData) -> Table:
 
 
 def _program_versions(metadata: MetaData) -> Table:
-    """Every version of every program document, and where it stands in each followed feed."""
+    """Every version of every program document, and where it stands in each followed feed.
+
+    `publish_time` is NULL where a version came into force when it was made.
+    """
     return Table(
         "program_versions",
         metadata,
@@ -211,7 +216,28 @@ def _program_versions(metadata: MetaData) -> Table:
         Column("content", LargeBinary, nullable=False),
         Column("cursors", Text, nullable=False),
         Column("create_time", Instant, nullable=False),
+        Column("publish_time", Instant),
         PrimaryKeyConstraint("program_id", "version"),
+        CheckConstraint("version >= 1", name="version"),
+    )
+
+
+def _program_schedules(metadata: MetaData) -> Table:
+    """The version of a program that comes into force later, at most one; it has no place yet.
+
+    `failure` says why its publication was refused when its time had come.
+    """
+    return Table(
+        "program_schedules",
+        metadata,
+        Column("program_id", Text, primary_key=True),
+        Column("version", Integer, nullable=False),
+        Column("etag", Text, nullable=False),
+        Column("author", Text, nullable=False),
+        Column("content", LargeBinary, nullable=False),
+        Column("create_time", Instant, nullable=False),
+        Column("publish_time", Instant, nullable=False),
+        Column("failure", Text),
         CheckConstraint("version >= 1", name="version"),
     )
 

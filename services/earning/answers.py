@@ -8,10 +8,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from guerdon.earning.v1 import activity_pb2, ledger_pb2, program_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
-from guerdon.feed.v1 import program_document_pb2, verification_pb2
+from guerdon.feed.v1 import verification_pb2
 from services.earning import rules
 from services.earning.audit import Progress
-from services.earning.documents import Applied
 from services.earning.domain import (
     Account,
     ActivityRecord,
@@ -26,8 +25,7 @@ from services.earning.domain import (
 from services.earning.events import Recorded
 from services.earning.ledger import micros
 from services.earning.store_reads import LedgerSummary
-from shared import differences
-from shared.programs import Version
+from shared.programs import Scheduled, Version
 
 _MICROS = 1_000_000
 _ENTRY_TYPES = {each: ledger_pb2.EntryType.Value(f"ENTRY_TYPE_{each.name}") for each in EntryType}
@@ -243,22 +241,13 @@ def summary_to_proto(summary: LedgerSummary) -> pb.GetLedgerSummaryResponse:
     )
 
 
-def version_to_proto(version: Version) -> program_pb2.EarningProgramVersion:
+def version_to_proto(version: Version | Scheduled) -> program_pb2.EarningProgramVersion:
     """A version of the document as it was applied."""
     return program_pb2.EarningProgramVersion(
         version=version.version,
         program=program_pb2.EarningProgram.FromString(version.content),
         author=version.author,
         etag=version.etag,
-    )
-
-
-def applied_to_proto(applied: Applied) -> program_document_pb2.AppliedDocument:
-    """What an apply did, or would do."""
-    return program_document_pb2.AppliedDocument(
-        version=applied.version,
-        etag=applied.etag,
-        differences=differences.to_proto(applied.differences),
     )
 
 

@@ -45,7 +45,7 @@ async def load(
     """Load what commands are decided over; `claim` also claims and locks what they may change."""
     world = World()
     wanted = {each.program_id for each in commands if not isinstance(each, KeepLevel)}
-    found = await programs.current(tx, sorted(wanted))
+    found = await programs.current(tx, sorted(wanted), now)
     world.programs = {each.program.program_id: each.program for each in found.values()}
     asked = [each for each in commands if each.program_id in world.programs]
     records = _only(RecordActivity, asked)

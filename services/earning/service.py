@@ -38,12 +38,13 @@ async def start(
         ids=ids,
     )
     programs = documents.programs(settings.partitions)
+    applied = Documents(base.database, programs, base.clock)
     work = EarningWork(programs, base.ids)
-    writing = assembly.write_path(base, work, {SOURCE: commands_of})
+    writing = assembly.write_path(base, work, {SOURCE: commands_of}, publish=applied.publish_due)
     earning = EarningServicer(
         writing.group_commit,
         Queries(base.database, programs, work, base.clock),
-        Documents(base.database, programs, base.clock),
+        applied,
         Verification(base.database, programs),
         base.ids,
     )
@@ -57,6 +58,6 @@ async def start(
             (add_EarningServiceServicer_to_server, earning, servicer.NAME),
             (add_MemberServiceServicer_to_server, members, servicer_members.NAME),
         ],
-        jobs=(expire.job(), erasure.job()),
+        jobs=(applied.job(), expire.job(), erasure.job()),
     )
     return await assembly.start(base, writing, parts)

@@ -23,7 +23,7 @@ from services.earning.events import Recorded
 from services.earning.member_records import MemberRecord
 from services.earning.queries import Queries
 from services.earning.verification import Verification
-from shared import errors
+from shared import document_wire, errors
 from shared.group_commit import GroupCommit
 from shared.ids import Ids
 from shared.rpc import validation
@@ -95,7 +95,7 @@ class EarningServicer(pb_grpc.EarningServiceServicer):
         """Decide an activity and write nothing."""
         del context
         command = wire.record_from_proto(request.program_id, request.activity)
-        recorded = await self._queries.preview(command)
+        recorded = await self._documents.published(lambda: self._queries.preview(command))
         return pb.PreviewActivityResponse(
             record=answers.recorded_to_proto(request.activity, recorded)
         )
@@ -230,15 +230,34 @@ class EarningServicer(pb_grpc.EarningServiceServicer):
     ) -> pb.ApplyEarningProgramResponse:
         """Put a document in force, or tell what would change."""
         del context
-        options = request.options
         applied = await self._documents.apply(
-            request.program,
-            author=options.author,
-            etag=options.etag,
-            validate_only=options.validate_only,
-            prune=options.prune,
+            request.program, **document_wire.apply_arguments(request.options)
         )
-        return pb.ApplyEarningProgramResponse(applied=answers.applied_to_proto(applied))
+        return pb.ApplyEarningProgramResponse(applied=document_wire.applied_to_proto(applied))
+
+    async def ListEarningProgramVersions(
+        self, request: pb.ListEarningProgramVersionsRequest, context: Context
+    ) -> pb.ListEarningProgramVersionsResponse:
+        """List the versions of the program's rules, newest first."""
+        del context
+        page = await self._documents.versions(
+            request.program_id, page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListEarningProgramVersionsResponse(
+            versions=document_wire.versions_to_proto(page), next_page_token=page.next_page_token
+        )
+
+    async def RollbackEarningProgram(
+        self, request: pb.RollbackEarningProgramRequest, context: Context
+    ) -> pb.RollbackEarningProgramResponse:
+        """Apply an earlier version anew, or tell what would change."""
+        del context
+        applied = await self._documents.rollback(
+            request.program_id,
+            request.version,
+            **document_wire.rollback_arguments(request.options),
+        )
+        return pb.RollbackEarningProgramResponse(applied=document_wire.applied_to_proto(applied))
 
     async def GetLedgerSummary(
         self, request: pb.GetLedgerSummaryRequest, context: Context

@@ -1,6 +1,6 @@
 """What callers are answered, as protobuf; nothing is decided here."""
 
-from guerdon.feed.v1 import program_document_pb2, verification_pb2
+from guerdon.feed.v1 import verification_pb2
 from guerdon.gamification.v1 import challenge_pb2
 from guerdon.gamification.v1 import gamification_service_pb2 as pb
 from guerdon.gamification.v1 import leaderboard_pb2 as board_pb
@@ -9,12 +9,10 @@ from guerdon.gamification.v1 import program_pb2 as program_pb
 from services.gamification import wire
 from services.gamification.achievements import BadgePage, ChallengeProgress
 from services.gamification.document import Program
-from services.gamification.documents import Applied
 from services.gamification.leaderboards import Page
 from services.gamification.query_store import ChallengeCounts, Summary
 from services.gamification.verification import Progress
-from shared import differences
-from shared.programs import Version
+from shared.programs import Scheduled, Version
 
 
 def progress_to_proto(found: ChallengeProgress) -> challenge_pb2.Progress:
@@ -52,22 +50,13 @@ def standing_to_proto(page: Page) -> boards_pb.GetStandingResponse:
     )
 
 
-def version_to_proto(version: Version) -> program_pb.GamificationProgramVersion:
+def version_to_proto(version: Version | Scheduled) -> program_pb.GamificationProgramVersion:
     """A version of a document."""
     return program_pb.GamificationProgramVersion(
         version=version.version,
         program=program_pb.GamificationProgram.FromString(version.content),
         author=version.author,
         etag=version.etag,
-    )
-
-
-def applied_to_proto(applied: Applied) -> program_document_pb2.AppliedDocument:
-    """What an apply did, or would do."""
-    return program_document_pb2.AppliedDocument(
-        version=applied.version,
-        etag=applied.etag,
-        differences=differences.to_proto(applied.differences),
     )
 
 

@@ -103,9 +103,8 @@ class Gamification:
 
     async def load(self, tx: Tx, commands: Sequence[Command], now: datetime) -> World:
         """Lock the members that are named, in the order of their keys, and load what is needed."""
-        del now
         await store.add_members(tx, [each for each in commands if isinstance(each, EnrollMember)])
-        programs = await self._programs.current(tx, [each.program_id for each in commands])
+        programs = await self._programs.current(tx, [each.program_id for each in commands], now)
         submitted = [each for each in commands if isinstance(each, SubmitScores)]
         named = {
             (each.program_id, submission.member_id)

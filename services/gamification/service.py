@@ -71,7 +71,7 @@ async def start(
     projector = Projector(log, index, in_force.layouts)
 
     work = Gamification(programs, partitions=settings.partitions, touched=projector.touch)
-    writing = assembly.write_path(base, work, TRANSLATES)
+    writing = assembly.write_path(base, work, TRANSLATES, publish=in_force.publish_due)
     payer = RewardPayer(earning, writing.group_commit)
     boards = Leaderboards(
         documents=in_force,
@@ -96,7 +96,7 @@ async def start(
             GamificationServicer(achievements, in_force, verification), LeaderboardServicer(boards)
         ),
         handlers={CREDIT_POINTS: payer.pay},
-        jobs=jobs.JOBS,
+        jobs=(in_force.job(), *jobs.JOBS),
         tasks=(projector.run,),
         projections=projector.progress,
         on_commit=(projector.wake,),

@@ -11,7 +11,7 @@ from services.gamification.achievements import Achievements
 from services.gamification.documents import Documents
 from services.gamification.leaderboards import Leaderboards
 from services.gamification.verification import Verification
-from shared import errors
+from shared import document_wire, errors
 from shared.rpc.interceptors import Context
 
 NAME = "guerdon.gamification.v1.GamificationService"
@@ -98,15 +98,36 @@ class GamificationServicer(pb_grpc.GamificationServiceServicer):
     ) -> pb.ApplyGamificationProgramResponse:
         """Put a document in force, or tell what would change."""
         del context
-        options = request.options
         applied = await self._documents.apply(
-            request.program,
-            author=options.author,
-            etag=options.etag,
-            validate_only=options.validate_only,
-            prune=options.prune,
+            request.program, **document_wire.apply_arguments(request.options)
         )
-        return pb.ApplyGamificationProgramResponse(applied=answers.applied_to_proto(applied))
+        return pb.ApplyGamificationProgramResponse(applied=document_wire.applied_to_proto(applied))
+
+    async def ListGamificationProgramVersions(
+        self, request: pb.ListGamificationProgramVersionsRequest, context: Context
+    ) -> pb.ListGamificationProgramVersionsResponse:
+        """List the versions of the program's document, newest first."""
+        del context
+        page = await self._documents.versions(
+            request.program_id, page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListGamificationProgramVersionsResponse(
+            versions=document_wire.versions_to_proto(page), next_page_token=page.next_page_token
+        )
+
+    async def RollbackGamificationProgram(
+        self, request: pb.RollbackGamificationProgramRequest, context: Context
+    ) -> pb.RollbackGamificationProgramResponse:
+        """Apply an earlier version anew, or tell what would change."""
+        del context
+        applied = await self._documents.rollback(
+            request.program_id,
+            request.version,
+            **document_wire.rollback_arguments(request.options),
+        )
+        return pb.RollbackGamificationProgramResponse(
+            applied=document_wire.applied_to_proto(applied)
+        )
 
     async def GetGamificationSummary(
         self, request: pb.GetGamificationSummaryRequest, context: Context

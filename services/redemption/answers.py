@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable
 
-from guerdon.feed.v1 import program_document_pb2, verification_pb2
+from guerdon.feed.v1 import verification_pb2
 from guerdon.redemption.v1 import redemption_service_pb2 as pb
 from guerdon.redemption.v1 import reward_pb2
 from services.redemption import wire
-from services.redemption.documents import Applied
 from services.redemption.domain import State
 from services.redemption.queries import Named, RewardCounts
 from services.redemption.verification import Progress
-from shared import differences
-from shared.programs import Version
+from shared.programs import Scheduled, Version
 
 
 def named_to_proto(named: Named) -> reward_pb2.Redemption:
@@ -19,22 +17,13 @@ def named_to_proto(named: Named) -> reward_pb2.Redemption:
     return wire.redemption_to_proto(named.redemption, named.member_id)
 
 
-def version_to_proto(version: Version) -> reward_pb2.RedemptionProgramVersion:
+def version_to_proto(version: Version | Scheduled) -> reward_pb2.RedemptionProgramVersion:
     """A version of the document as it was applied."""
     return reward_pb2.RedemptionProgramVersion(
         version=version.version,
         program=reward_pb2.RedemptionProgram.FromString(version.content),
         author=version.author,
         etag=version.etag,
-    )
-
-
-def applied_to_proto(applied: Applied) -> program_document_pb2.AppliedDocument:
-    """What an apply did, or would do."""
-    return program_document_pb2.AppliedDocument(
-        version=applied.version,
-        etag=applied.etag,
-        differences=differences.to_proto(applied.differences),
     )
 
 

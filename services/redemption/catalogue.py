@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from guerdon.redemption.v1 import reward_pb2 as pb
 from services.redemption import refusals, store, tables, wire
-from services.redemption.documents import Catalogues, Documents, check, content_of
+from services.redemption.documents import Catalogues, Documents, check
 from services.redemption.domain import Catalogue
 from shared import errors, keys, paging, record
 from shared.database import Database, Tx
@@ -118,7 +118,7 @@ class Rewards:
         self, tx: Tx, program_id: str
     ) -> tuple[Versioned[Catalogue], pb.RedemptionProgram]:
         before = await self._catalogues.require(tx, program_id)
-        return before, content_of(before) or pb.RedemptionProgram()
+        return before, self._documents.content_of(before) or pb.RedemptionProgram()
 
     async def _put(
         self,
@@ -128,9 +128,7 @@ class Rewards:
         reward: pb.Reward,
     ) -> tuple[pb.Reward, Place | None]:
         check(document)
-        edited = await self._documents.put_in_force(
-            tx, before, document, author=before.version.author
-        )
+        edited = await self._documents.edit(tx, before, document, author=before.version.author)
         shelves = await store.shelves_of(tx, document.program_id)
         shown = wire.reward_to_proto(reward, shelves.get(reward.reward_id), wire.etag_of(reward))
         return shown, edited.places.get(reward.reward_id)

@@ -106,14 +106,13 @@ class RedemptionWork:
 
     async def load(self, tx: Tx, commands: Sequence[Command], now: datetime) -> World:
         """Lock redemptions, then shelves, each in order; then load what hangs on them."""
-        del now
         asked = [each for each in commands if isinstance(each, Redeem)]
         steps = [each for each in commands if not isinstance(each, Redeem | JoinMember | NoteLevel)]
         keys = {(each.program_id, each.redemption_id) for each in steps}
         stored = await store.redemptions(tx, sorted(keys), lock=True)
         members = await store.member_keys(tx, {(each.program_id, each.member_id) for each in asked})
         programs = {each.program_id for each in [*asked, *steps]}
-        current = await self._catalogues.current(tx, sorted(programs))
+        current = await self._catalogues.current(tx, sorted(programs), now)
         catalogues = {
             program_id: (found.version.version, found.program)
             for program_id, found in current.items()

@@ -46,12 +46,15 @@ async def start(
     )
     secret = await asyncio.to_thread(load_secret, settings.secret_file, base.ids)
     catalogues = documents.programs(settings.partitions)
+    applied = Documents(base.database, catalogues, base.clock, partitions=settings.partitions)
     writing = assembly.write_path(
-        base, RedemptionWork(catalogues), {EARNING: commands_of_earning, TIERS: commands_of_tiers}
+        base,
+        RedemptionWork(catalogues),
+        {EARNING: commands_of_earning, TIERS: commands_of_tiers},
+        publish=applied.publish_due,
     )
     ends = Ends(base.database)
     sagas = Sagas(base.database, writing.group_commit, base.channels[EARNING], ends, secret=secret)
-    applied = Documents(base.database, catalogues, base.clock, partitions=settings.partitions)
     redemption = RedemptionServicer(
         Redeeming(writing.group_commit, ends, base.ids, secret=secret),
         Redemptions(base.database, catalogues),
@@ -69,6 +72,7 @@ async def start(
     parts = Parts(
         servicers=[(add_RedemptionServiceServicer_to_server, redemption, servicer.NAME)],
         handlers={REDEEM: sagas.redeem, CANCEL: sagas.cancel},
+        jobs=(applied.job(),),
         tasks=(ends.run,),
     )
     return await assembly.start(base, writing, parts)

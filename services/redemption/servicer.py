@@ -10,6 +10,7 @@ from services.redemption.documents import Documents
 from services.redemption.queries import Redemptions
 from services.redemption.redeeming import Redeeming
 from services.redemption.verification import Verification
+from shared import document_wire
 from shared.followers import Follower, wait_for_token
 from shared.rpc.interceptors import Context
 
@@ -136,15 +137,34 @@ class RedemptionServicer(pb_grpc.RedemptionServiceServicer):
     ) -> pb.ApplyRedemptionProgramResponse:
         """Put a document in force, or tell what would change."""
         del context
-        options = request.options
         applied = await self._documents.apply(
-            request.program,
-            author=options.author,
-            etag=options.etag,
-            validate_only=options.validate_only,
-            prune=options.prune,
+            request.program, **document_wire.apply_arguments(request.options)
         )
-        return pb.ApplyRedemptionProgramResponse(applied=answers.applied_to_proto(applied))
+        return pb.ApplyRedemptionProgramResponse(applied=document_wire.applied_to_proto(applied))
+
+    async def ListRedemptionProgramVersions(
+        self, request: pb.ListRedemptionProgramVersionsRequest, context: Context
+    ) -> pb.ListRedemptionProgramVersionsResponse:
+        """List the versions of the program's catalogue, newest first."""
+        del context
+        page = await self._documents.versions(
+            request.program_id, page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListRedemptionProgramVersionsResponse(
+            versions=document_wire.versions_to_proto(page), next_page_token=page.next_page_token
+        )
+
+    async def RollbackRedemptionProgram(
+        self, request: pb.RollbackRedemptionProgramRequest, context: Context
+    ) -> pb.RollbackRedemptionProgramResponse:
+        """Apply an earlier version anew, or tell what would change."""
+        del context
+        applied = await self._documents.rollback(
+            request.program_id,
+            request.version,
+            **document_wire.rollback_arguments(request.options),
+        )
+        return pb.RollbackRedemptionProgramResponse(applied=document_wire.applied_to_proto(applied))
 
     async def GetRedemptionSummary(
         self, request: pb.GetRedemptionSummaryRequest, context: Context

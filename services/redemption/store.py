@@ -58,7 +58,6 @@ _shelves_of = (
     .where(tables.shelves.c.program_id == sa.bindparam("program_id"))
     .order_by(tables.shelves.c.reward_id)
 )
-_one_editor = sa.select(tables.kernel.feed_identity).with_for_update()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,11 +275,6 @@ async def change_slots(
             for key, number, redemption_id in taken
         ],
     )
-
-
-async def hold_catalogues(tx: Tx) -> None:
-    """Wait until no other transaction edits a catalogue, and keep others waiting."""
-    await tx.fetch(_one_editor)
 
 
 async def totals(tx: Tx, program_id: str) -> list[RewardTotal]:

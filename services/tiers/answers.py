@@ -1,16 +1,14 @@
 """What callers are answered, as protobuf; nothing is decided here."""
 
-from guerdon.feed.v1 import program_document_pb2, verification_pb2
+from guerdon.feed.v1 import verification_pb2
 from guerdon.tiers.v1 import membership_pb2, tiers_service_pb2
 from guerdon.tiers.v1 import program_pb2 as program_pb
 from services.tiers import wire
-from services.tiers.documents import Applied
 from services.tiers.domain import MembershipView
 from services.tiers.ladders import Ladder, Level, MembershipChanged
 from services.tiers.operations import Summary
 from services.tiers.verification import Progress
-from shared import differences
-from shared.programs import Version
+from shared.programs import Scheduled, Version
 
 
 def change_to_proto(
@@ -78,22 +76,13 @@ def summary_to_proto(summary: Summary) -> tiers_service_pb2.GetTiersSummaryRespo
     )
 
 
-def version_to_proto(version: Version) -> program_pb.TiersProgramVersion:
+def version_to_proto(version: Version | Scheduled) -> program_pb.TiersProgramVersion:
     """A version of the document as it was applied."""
     return program_pb.TiersProgramVersion(
         version=version.version,
         program=program_pb.TiersProgram.FromString(version.content),
         author=version.author,
         etag=version.etag,
-    )
-
-
-def applied_to_proto(applied: Applied) -> program_document_pb2.AppliedDocument:
-    """What an apply did, or would do."""
-    return program_document_pb2.AppliedDocument(
-        version=applied.version,
-        etag=applied.etag,
-        differences=differences.to_proto(applied.differences),
     )
 
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from services.tiers import store
-from services.tiers.documents import in_transaction
 from services.tiers.domain import Command, EnterLadders
 from services.tiers.store import UnfilledLadder
 from shared.database import Database, Tx
+from shared.documents import in_transaction
 from shared.jobs import Job
 
 _PIECE = 500

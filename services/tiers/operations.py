@@ -57,10 +57,10 @@ class TiersWork:
 
     async def load(self, tx: Tx, commands: Sequence[Command], now: datetime) -> World:
         """Lock the members in order, then load the ladders in force and where members stand."""
-        del now  # what is followed is decided as of its own instant
         places = {(each.program_id, each.member_key) for each in commands}
         members = await store.lock_members(tx, places)
-        in_force = await load_in_force(tx, self._programs, {place[0] for place in places})
+        # What is followed is decided as of its own instant, by the version in force now.
+        in_force = await load_in_force(tx, self._programs, {place[0] for place in places}, now)
         activities = {
             (each.program_id, each.member_key, each.activity_id)
             for each in commands
@@ -116,10 +116,13 @@ def _since(commands: Sequence[Command], in_force: dict[str, InForce]) -> date:
 
 
 async def load_in_force(
-    tx: Tx, programs: TiersPrograms, program_ids: Collection[str]
+    tx: Tx,
+    programs: TiersPrograms,
+    program_ids: Collection[str],
+    now: datetime | None = None,
 ) -> dict[str, InForce]:
     """The ladders in force by program; programs without a document are left out."""
-    current = await programs.current(tx, sorted(program_ids))
+    current = await programs.current(tx, sorted(program_ids), now)
     starts = await store.load_starts(tx, current)
     return {
         program_id: InForce(program=found.program, starts=starts[program_id])

@@ -34,11 +34,14 @@ async def start(
         ids=ids,
     )
     programs = documents.programs(settings.partitions)
-    writing = assembly.write_path(base, TiersWork(programs), {SOURCE: commands_of})
+    applied = Documents(base.database, programs, base.clock)
+    writing = assembly.write_path(
+        base, TiersWork(programs), {SOURCE: commands_of}, publish=applied.publish_due
+    )
     fill = FillLadders(base.database, writing.group_commit)
     tiers = TiersServicer(
         Memberships(base.database, programs, base.clock),
-        Documents(base.database, programs, base.clock),
+        applied,
         Verification(
             base.database,
             programs,
@@ -50,6 +53,6 @@ async def start(
     )
     parts = Parts(
         servicers=[(add_TiersServiceServicer_to_server, tiers, servicer.NAME)],
-        jobs=(fill.job(),),
+        jobs=(applied.job(), fill.job()),
     )
     return await assembly.start(base, writing, parts)

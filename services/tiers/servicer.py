@@ -8,7 +8,7 @@ from services.tiers import answers
 from services.tiers.documents import Documents
 from services.tiers.operations import Memberships
 from services.tiers.verification import Verification
-from shared import errors
+from shared import document_wire, errors
 from shared.followers import Follower, wait_for_token
 from shared.rpc.interceptors import Context
 from shared.rpc.status import status_of
@@ -96,15 +96,34 @@ class TiersServicer(pb_grpc.TiersServiceServicer):
     ) -> pb.ApplyTiersProgramResponse:
         """Put a document in force, or tell what would change."""
         del context
-        options = request.options
         applied = await self._documents.apply(
-            request.program,
-            author=options.author,
-            etag=options.etag,
-            validate_only=options.validate_only,
-            prune=options.prune,
+            request.program, **document_wire.apply_arguments(request.options)
         )
-        return pb.ApplyTiersProgramResponse(applied=answers.applied_to_proto(applied))
+        return pb.ApplyTiersProgramResponse(applied=document_wire.applied_to_proto(applied))
+
+    async def ListTiersProgramVersions(
+        self, request: pb.ListTiersProgramVersionsRequest, context: Context
+    ) -> pb.ListTiersProgramVersionsResponse:
+        """List the versions of the program's ladders, newest first."""
+        del context
+        page = await self._documents.versions(
+            request.program_id, page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListTiersProgramVersionsResponse(
+            versions=document_wire.versions_to_proto(page), next_page_token=page.next_page_token
+        )
+
+    async def RollbackTiersProgram(
+        self, request: pb.RollbackTiersProgramRequest, context: Context
+    ) -> pb.RollbackTiersProgramResponse:
+        """Apply an earlier version anew, or tell what would change."""
+        del context
+        applied = await self._documents.rollback(
+            request.program_id,
+            request.version,
+            **document_wire.rollback_arguments(request.options),
+        )
+        return pb.RollbackTiersProgramResponse(applied=document_wire.applied_to_proto(applied))
 
     async def GetTiersSummary(
         self, request: pb.GetTiersSummaryRequest, context: Context

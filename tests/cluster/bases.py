@@ -187,6 +187,10 @@ def _of_earning(program: Message, held: str, spent: str) -> Valid:
         ),
         "CreditPoints": credit("credit-9"),
         "GetEarningProgram": earning.GetEarningProgramRequest(program_id=SHOP, version=1),
+        "ListEarningProgramVersions": earning.ListEarningProgramVersionsRequest(
+            program_id=SHOP, page_size=1
+        ),
+        "RollbackEarningProgram": earning.RollbackEarningProgramRequest(program_id=SHOP, version=1),
         "ApplyEarningProgram": earning.ApplyEarningProgramRequest(program=program),  # type: ignore[arg-type]
         "GetLedgerSummary": earning.GetLedgerSummaryRequest(program_id=SHOP, currency_id="points"),
         "VerifyLedger": earning.VerifyLedgerRequest(program_id=SHOP),
@@ -208,6 +212,10 @@ def _of_others(programs: Mapping[str, Message], redemption_id: str) -> Valid:
             **ANN, ladder_id="main", page_size=1
         ),
         "GetTiersProgram": tiers.GetTiersProgramRequest(program_id=SHOP, version=1),
+        "ListTiersProgramVersions": tiers.ListTiersProgramVersionsRequest(
+            program_id=SHOP, page_size=1
+        ),
+        "RollbackTiersProgram": tiers.RollbackTiersProgramRequest(program_id=SHOP, version=1),
         "ApplyTiersProgram": tiers.ApplyTiersProgramRequest(program=programs["tiers"]),  # type: ignore[arg-type]
         "GetTiersSummary": tiers.GetTiersSummaryRequest(program_id=SHOP),
         "VerifyTiers": tiers.VerifyTiersRequest(program_id=SHOP),
@@ -223,6 +231,12 @@ def _of_others(programs: Mapping[str, Message], redemption_id: str) -> Valid:
         ),
         "ListRedemptions": redemption.ListRedemptionsRequest(**ANN, page_size=1),
         "GetRedemptionProgram": redemption.GetRedemptionProgramRequest(program_id=SHOP, version=1),
+        "ListRedemptionProgramVersions": redemption.ListRedemptionProgramVersionsRequest(
+            program_id=SHOP, page_size=1
+        ),
+        "RollbackRedemptionProgram": redemption.RollbackRedemptionProgramRequest(
+            program_id=SHOP, version=1
+        ),
         "ApplyRedemptionProgram": redemption.ApplyRedemptionProgramRequest(
             program=programs["redemption"]  # type: ignore[arg-type]
         ),
@@ -235,6 +249,12 @@ def _of_others(programs: Mapping[str, Message], redemption_id: str) -> Valid:
             program_id=SHOP, member_ids=["ann"]
         ),
         "GetGamificationProgram": gamification.GetGamificationProgramRequest(
+            program_id=SHOP, version=1
+        ),
+        "ListGamificationProgramVersions": gamification.ListGamificationProgramVersionsRequest(
+            program_id=SHOP, page_size=1
+        ),
+        "RollbackGamificationProgram": gamification.RollbackGamificationProgramRequest(
             program_id=SHOP, version=1
         ),
         "ApplyGamificationProgram": gamification.ApplyGamificationProgramRequest(

@@ -44,6 +44,7 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
     ("ReverseActivity", {"order.activity_id": "no"}, "NOT_FOUND ACTIVITY_NOT_FOUND", "", "no"),
     ("HoldPoints", {"currency_id": "no"}, "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),
     ("GetTiersProgram", {"version": 99}, "NOT_FOUND PROGRAM_VERSION_NOT_FOUND", "", "99"),
+    ("RollbackTiersProgram", {"version": 99}, "NOT_FOUND PROGRAM_VERSION_NOT_FOUND", "", "99"),
     # enums
     ("CreateReward", {"reward.kind": 77}, VIOLATED, "reward.kind", "defined"),
     ("CreateReward", {"reward.kind": 0}, VIOLATED, "reward.kind", "must not be in list [0]"),
@@ -202,6 +203,14 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
         )
     ),
     ("ApplyEarningProgram", {"options.etag": "old"}, "ABORTED ETAG_MISMATCH", "", "not old"),
+    ("RollbackEarningProgram", {"options.etag": "old"}, "ABORTED ETAG_MISMATCH", "", "not old"),
+    (
+        "ApplyGamificationProgram",
+        {"options.publish_time.seconds": 60},
+        "FAILED_PRECONDITION PUBLISH_TIME_PASSED",
+        "",
+        "1970-01-01",
+    ),
 ]
 
 

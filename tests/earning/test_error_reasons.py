@@ -7,6 +7,8 @@ from shared import errors, programs
 SHARED = (
     errors.ProgramNotFound,
     programs.ProgramVersionNotFound,
+    programs.PublicationScheduled,
+    programs.PublishTimePassed,
     errors.MemberNotFound,
     errors.IdempotencyKeyReused,
     errors.EtagMismatch,

@@ -155,6 +155,7 @@ def games_over(database: Database, client: "redis.Redis", clock: SimulatedClock)
         service="gamification",
         partitions=PARTITIONS,
         tables=tables.kernel,
+        publish=documents.publish_due,
     )
 
     async def park(item: Followed, error: Exception) -> None:

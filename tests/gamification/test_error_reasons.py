@@ -15,6 +15,8 @@ PROTO = Path(__file__).parents[2] / "protos/guerdon/gamification/v1/error_reason
 OF_THE_HOUSE = {"INTERNAL", "INTERRUPTED", "MALFORMED_REQUEST"}
 FROM_THE_KERNEL: set[type[errors.Refusal]] = {
     programs.ProgramVersionNotFound,
+    programs.PublicationScheduled,
+    programs.PublishTimePassed,
     followers.MalformedFeedToken,
     group_commit.DatabaseUnavailable,
     group_commit.TooContended,

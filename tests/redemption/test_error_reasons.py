@@ -10,6 +10,8 @@ from shared import errors, followers, group_commit, programs
 PROTO = Path(__file__).parents[2] / "protos/guerdon/redemption/v1/error_reason.proto"
 FROM_THE_KERNEL = {
     programs.ProgramVersionNotFound,
+    programs.PublicationScheduled,
+    programs.PublishTimePassed,
     followers.MalformedFeedToken,
     group_commit.DatabaseUnavailable,
     group_commit.TooContended,

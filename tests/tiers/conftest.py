@@ -74,6 +74,7 @@ def write_path(database: Database, clock: SimulatedClock, programs: TiersProgram
         service="tiers",
         partitions=PARTITIONS,
         tables=tables.kernel,
+        publish=Documents(database, programs, clock).publish_due,
     )
 
     async def park(item: Followed, error: Exception) -> None:

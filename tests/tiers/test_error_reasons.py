@@ -12,6 +12,8 @@ PROTO = Path(__file__).parents[2] / "protos" / "guerdon" / "tiers" / "v1" / "err
 NOT_HERE = {errors.IdempotencyKeyReused}
 FROM_THE_KERNEL = {
     programs.ProgramVersionNotFound,
+    programs.PublicationScheduled,
+    programs.PublishTimePassed,
     followers.MalformedFeedToken,
     group_commit.DatabaseUnavailable,
     group_commit.TooContended,

@@ -135,6 +135,40 @@ async def test_a_pruned_ladder_verifies(cluster: Cluster) -> None:
     assert await cluster.violations() == []
 
 
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(days=3)], ids=["on time", "after days"])
+async def test_events_meet_the_version_that_was_scheduled_where_it_comes_into_force(
+    cluster: Cluster, late: timedelta
+) -> None:
+    ann, cid = Customer.of("ann"), Customer.of("cid")
+    tiers, opening = cluster.tiers, NOON + 3 * DAY
+    tiers.clock.advance(NOON)
+    await tiers.apply()
+    await tiers.documents.apply(
+        with_stamps(),
+        author="test",
+        etag="",
+        validate_only=False,
+        prune=False,
+        publish_time=opening,
+    )
+    await cluster.publish(ann.joins(NOON), ann.buys("0", NOON + DAY, 90_000))
+    before = (await tiers.documents.get("giftshop", 0)).version
+    [place] = [each for each, head in (await cluster.publisher.heads()).items() if head]
+    tiers.clock.advance(opening + late)
+    await cluster.publish(cid.joins(opening + late), cid.buys("1", opening + late, 90_000))
+    async with tiers.database.reading() as tx:
+        now = await tiers.programs.require(tx, "giftshop")
+        met = await tiers.programs.version_for(
+            tx, "giftshop", source="earning", partition=place, position=2
+        )
+    assert (before, now.version.version, now.version.publish_time, met) == (1, 2, opening, 1)
+    assert await cluster.violations() == []
+    job = FillLadders(tiers.database, tiers.group_commit)
+    while await job.run():
+        pass
+    assert await cluster.violations() == []
+
+
 Change = Callable[[], sa.UpdateBase]
 
 

@@ -1044,6 +1044,120 @@ class ApplyEarningProgramResponse(_message.Message):
 Global___ApplyEarningProgramResponse: _TypeAlias = ApplyEarningProgramResponse  # noqa: Y015
 
 @_typing.final
+class ListEarningProgramVersionsRequest(_message.Message):
+    """A request of ListEarningProgramVersions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    program_id: _builtins.str
+    """The program."""
+    page_size: _builtins.int
+    """The most versions to return: 50 when 0, at most 1,000."""
+    page_token: _builtins.str
+    """The next_page_token of the page before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        program_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "program_id", b"program_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEarningProgramVersionsRequest: _TypeAlias = ListEarningProgramVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListEarningProgramVersionsResponse(_message.Message):
+    """A response of ListEarningProgramVersions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last one."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[_program_document_pb2.ProgramVersion]:
+        """The versions, newest first."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[_program_document_pb2.ProgramVersion] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEarningProgramVersionsResponse: _TypeAlias = ListEarningProgramVersionsResponse  # noqa: Y015
+
+@_typing.final
+class RollbackEarningProgramRequest(_message.Message):
+    """A request of RollbackEarningProgram."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    program_id: _builtins.str
+    """The program."""
+    version: _builtins.int
+    """The version whose content is applied anew."""
+    @_builtins.property
+    def options(self) -> _program_document_pb2.ApplyOptions:
+        """How to apply it."""
+
+    def __init__(
+        self,
+        *,
+        program_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        options: _program_document_pb2.ApplyOptions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "program_id", b"program_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackEarningProgramRequest: _TypeAlias = RollbackEarningProgramRequest  # noqa: Y015
+
+@_typing.final
+class RollbackEarningProgramResponse(_message.Message):
+    """A response of RollbackEarningProgram."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPLIED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def applied(self) -> _program_document_pb2.AppliedDocument:
+        """What was, or would be, applied."""
+
+    def __init__(
+        self,
+        *,
+        applied: _program_document_pb2.AppliedDocument | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackEarningProgramResponse: _TypeAlias = RollbackEarningProgramResponse  # noqa: Y015
+
+@_typing.final
 class GetLedgerSummaryRequest(_message.Message):
     """A request of GetLedgerSummary."""
 

@@ -124,6 +124,16 @@ class EarningServiceStub:
                 request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ApplyEarningProgramRequest.SerializeToString,
                 response_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ApplyEarningProgramResponse.FromString,
                 _registered_method=True)
+        self.ListEarningProgramVersions = channel.unary_unary(
+                '/guerdon.earning.v1.EarningService/ListEarningProgramVersions',
+                request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListEarningProgramVersionsRequest.SerializeToString,
+                response_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListEarningProgramVersionsResponse.FromString,
+                _registered_method=True)
+        self.RollbackEarningProgram = channel.unary_unary(
+                '/guerdon.earning.v1.EarningService/RollbackEarningProgram',
+                request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.RollbackEarningProgramRequest.SerializeToString,
+                response_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.RollbackEarningProgramResponse.FromString,
+                _registered_method=True)
         self.GetLedgerSummary = channel.unary_unary(
                 '/guerdon.earning.v1.EarningService/GetLedgerSummary',
                 request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.GetLedgerSummaryRequest.SerializeToString,
@@ -272,6 +282,23 @@ class EarningServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEarningProgramVersions(self, request, context):
+        """Lists the versions of the program's rules, newest first, with one that is scheduled.
+        Refuses with INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackEarningProgram(self, request, context):
+        """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+        A repeated call changes nothing, because what is in force says the same then.
+        Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyEarningProgram.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLedgerSummary(self, request, context):
         """Returns the totals of a program, summed from the ledger's entries.
         """
@@ -373,6 +400,16 @@ def add_EarningServiceServicer_to_server(servicer, server):
                     servicer.ApplyEarningProgram,
                     request_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ApplyEarningProgramRequest.FromString,
                     response_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ApplyEarningProgramResponse.SerializeToString,
+            ),
+            'ListEarningProgramVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEarningProgramVersions,
+                    request_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListEarningProgramVersionsRequest.FromString,
+                    response_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListEarningProgramVersionsResponse.SerializeToString,
+            ),
+            'RollbackEarningProgram': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackEarningProgram,
+                    request_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.RollbackEarningProgramRequest.FromString,
+                    response_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.RollbackEarningProgramResponse.SerializeToString,
             ),
             'GetLedgerSummary': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLedgerSummary,
@@ -849,6 +886,60 @@ class EarningService:
             '/guerdon.earning.v1.EarningService/ApplyEarningProgram',
             guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ApplyEarningProgramRequest.SerializeToString,
             guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ApplyEarningProgramResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEarningProgramVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.earning.v1.EarningService/ListEarningProgramVersions',
+            guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListEarningProgramVersionsRequest.SerializeToString,
+            guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListEarningProgramVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackEarningProgram(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.earning.v1.EarningService/RollbackEarningProgram',
+            guerdon_dot_earning_dot_v1_dot_earning__service__pb2.RollbackEarningProgramRequest.SerializeToString,
+            guerdon_dot_earning_dot_v1_dot_earning__service__pb2.RollbackEarningProgramResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -88,6 +88,15 @@ class EarningServiceStub:
     """Shows how a document differs from what is in force and, unless asked only to validate, applies it as a new version.
     Refuses with INVALID_PROGRAM (one violation per complaint, with the field's path) or ETAG_MISMATCH.
     """
+    ListEarningProgramVersions: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.ListEarningProgramVersionsRequest, _earning_service_pb2.ListEarningProgramVersionsResponse]
+    """Lists the versions of the program's rules, newest first, with one that is scheduled.
+    Refuses with INVALID_PAGE_TOKEN.
+    """
+    RollbackEarningProgram: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.RollbackEarningProgramRequest, _earning_service_pb2.RollbackEarningProgramResponse]
+    """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+    A repeated call changes nothing, because what is in force says the same then.
+    Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyEarningProgram.
+    """
     GetLedgerSummary: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.GetLedgerSummaryRequest, _earning_service_pb2.GetLedgerSummaryResponse]
     """Returns the totals of a program, summed from the ledger's entries."""
     VerifyLedger: _grpc.UnaryStreamMultiCallable[_earning_service_pb2.VerifyLedgerRequest, _earning_service_pb2.VerifyLedgerResponse]
@@ -152,6 +161,15 @@ class EarningServiceAsyncStub(EarningServiceStub):
     ApplyEarningProgram: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.ApplyEarningProgramRequest, _earning_service_pb2.ApplyEarningProgramResponse]  # type: ignore[assignment]
     """Shows how a document differs from what is in force and, unless asked only to validate, applies it as a new version.
     Refuses with INVALID_PROGRAM (one violation per complaint, with the field's path) or ETAG_MISMATCH.
+    """
+    ListEarningProgramVersions: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.ListEarningProgramVersionsRequest, _earning_service_pb2.ListEarningProgramVersionsResponse]  # type: ignore[assignment]
+    """Lists the versions of the program's rules, newest first, with one that is scheduled.
+    Refuses with INVALID_PAGE_TOKEN.
+    """
+    RollbackEarningProgram: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.RollbackEarningProgramRequest, _earning_service_pb2.RollbackEarningProgramResponse]  # type: ignore[assignment]
+    """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+    A repeated call changes nothing, because what is in force says the same then.
+    Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyEarningProgram.
     """
     GetLedgerSummary: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.GetLedgerSummaryRequest, _earning_service_pb2.GetLedgerSummaryResponse]  # type: ignore[assignment]
     """Returns the totals of a program, summed from the ledger's entries."""
@@ -316,6 +334,27 @@ class EarningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_earning_service_pb2.ApplyEarningProgramResponse, _abc.Awaitable[_earning_service_pb2.ApplyEarningProgramResponse]]:
         """Shows how a document differs from what is in force and, unless asked only to validate, applies it as a new version.
         Refuses with INVALID_PROGRAM (one violation per complaint, with the field's path) or ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def ListEarningProgramVersions(
+        self,
+        request: _earning_service_pb2.ListEarningProgramVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_service_pb2.ListEarningProgramVersionsResponse, _abc.Awaitable[_earning_service_pb2.ListEarningProgramVersionsResponse]]:
+        """Lists the versions of the program's rules, newest first, with one that is scheduled.
+        Refuses with INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackEarningProgram(
+        self,
+        request: _earning_service_pb2.RollbackEarningProgramRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_service_pb2.RollbackEarningProgramResponse, _abc.Awaitable[_earning_service_pb2.RollbackEarningProgramResponse]]:
+        """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+        A repeated call changes nothing, because what is in force says the same then.
+        Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyEarningProgram.
         """
 
     @_abc_1.abstractmethod

@@ -225,6 +225,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "SAME_MEMBER", "domain": "guerdon", "metadata": {"member_id": "17850"}}
     """
+    ERROR_REASON_PUBLICATION_SCHEDULED: _ErrorReason.ValueType  # 68
+    """FAILED_PRECONDITION: a version of the program waits for its time, and the call would go past it.
+
+    {"reason": "PUBLICATION_SCHEDULED", "domain": "guerdon",
+     "metadata": {"program_id": "giftshop", "version": "4", "publish_time": "2026-12-24T00:00:00Z"}}
+    """
+    ERROR_REASON_PUBLISH_TIME_PASSED: _ErrorReason.ValueType  # 69
+    """FAILED_PRECONDITION: a publication must be scheduled for an instant that the business clock has still ahead.
+
+    {"reason": "PUBLISH_TIME_PASSED", "domain": "guerdon",
+     "metadata": {"publish_time": "2026-12-24T00:00:00Z", "now": "2026-12-24T08:00:00Z"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -433,5 +445,17 @@ ERROR_REASON_SAME_MEMBER: ErrorReason.ValueType  # 67
 """FAILED_PRECONDITION: both identifiers name one member.
 
 {"reason": "SAME_MEMBER", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+"""
+ERROR_REASON_PUBLICATION_SCHEDULED: ErrorReason.ValueType  # 68
+"""FAILED_PRECONDITION: a version of the program waits for its time, and the call would go past it.
+
+{"reason": "PUBLICATION_SCHEDULED", "domain": "guerdon",
+ "metadata": {"program_id": "giftshop", "version": "4", "publish_time": "2026-12-24T00:00:00Z"}}
+"""
+ERROR_REASON_PUBLISH_TIME_PASSED: ErrorReason.ValueType  # 69
+"""FAILED_PRECONDITION: a publication must be scheduled for an instant that the business clock has still ahead.
+
+{"reason": "PUBLISH_TIME_PASSED", "domain": "guerdon",
+ "metadata": {"publish_time": "2026-12-24T00:00:00Z", "now": "2026-12-24T08:00:00Z"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&guerdon/feed/v1/program_document.proto\x12\x0fguerdon.feed.v1\x1a\x1b\x62uf/validate/validate.proto\"e\n\x0c\x41pplyOptions\x12\x18\n\x06\x61uthor\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\r\n\x05prune\x18\x04 \x01(\x08\"v\n\x0f\x41ppliedDocument\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12;\n\x0b\x64ifferences\x18\x03 \x03(\x0b\x32\x1b.guerdon.feed.v1.DifferenceB\t\xbaH\x06\x92\x01\x03\x10\x90N\"\xf8\x01\n\nDifference\x12\x16\n\x04path\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x32\n\x06\x63hange\x18\x02 \x01(\x0e\x32\".guerdon.feed.v1.Difference.Change\x12\x18\n\x06\x62\x65\x66ore\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \x12\x17\n\x05\x61\x66ter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"k\n\x06\x43hange\x12\x16\n\x12\x43HANGE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43HANGE_ADDED\x10\x01\x12\x12\n\x0e\x43HANGE_CHANGED\x10\x02\x12\x12\n\x0e\x43HANGE_REMOVED\x10\x03\x12\x0f\n\x0b\x43HANGE_KEPT\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&guerdon/feed/v1/program_document.proto\x12\x0fguerdon.feed.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x01\n\x0c\x41pplyOptions\x12\x18\n\x06\x61uthor\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\r\n\x05prune\x18\x04 \x01(\x08\x12\x30\n\x0cpublish_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63\x61ncel_scheduled\x18\x06 \x01(\x08\"\xaa\x01\n\x0f\x41ppliedDocument\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12;\n\x0b\x64ifferences\x18\x03 \x03(\x0b\x32\x1b.guerdon.feed.v1.DifferenceB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x32\n\tscheduled\x18\x04 \x01(\x0b\x32\x1f.guerdon.feed.v1.ProgramVersion\"\xf2\x02\n\x0eProgramVersion\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x18\n\x06\x61uthor\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cpublish_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.guerdon.feed.v1.ProgramVersion.State\x12\x19\n\x07\x66\x61ilure\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"j\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATE_SCHEDULED\x10\x01\x12\x12\n\x0eSTATE_IN_FORCE\x10\x02\x12\x0e\n\nSTATE_PAST\x10\x03\x12\x11\n\rSTATE_REFUSED\x10\x04\"\xf8\x01\n\nDifference\x12\x16\n\x04path\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x32\n\x06\x63hange\x18\x02 \x01(\x0e\x32\".guerdon.feed.v1.Difference.Change\x12\x18\n\x06\x62\x65\x66ore\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \x12\x17\n\x05\x61\x66ter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"k\n\x06\x43hange\x12\x16\n\x12\x43HANGE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43HANGE_ADDED\x10\x01\x12\x12\n\x0e\x43HANGE_CHANGED\x10\x02\x12\x12\n\x0e\x43HANGE_REMOVED\x10\x03\x12\x0f\n\x0b\x43HANGE_KEPT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,18 +41,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPLIEDDOCUMENT'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_APPLIEDDOCUMENT'].fields_by_name['differences']._loaded_options = None
   _globals['_APPLIEDDOCUMENT'].fields_by_name['differences']._serialized_options = b'\272H\006\222\001\003\020\220N'
+  _globals['_PROGRAMVERSION'].fields_by_name['etag']._loaded_options = None
+  _globals['_PROGRAMVERSION'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_PROGRAMVERSION'].fields_by_name['author']._loaded_options = None
+  _globals['_PROGRAMVERSION'].fields_by_name['author']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_PROGRAMVERSION'].fields_by_name['failure']._loaded_options = None
+  _globals['_PROGRAMVERSION'].fields_by_name['failure']._serialized_options = b'\272H\005r\003\030\350\007'
   _globals['_DIFFERENCE'].fields_by_name['path']._loaded_options = None
   _globals['_DIFFERENCE'].fields_by_name['path']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_DIFFERENCE'].fields_by_name['before']._loaded_options = None
   _globals['_DIFFERENCE'].fields_by_name['before']._serialized_options = b'\272H\005r\003\030\200 '
   _globals['_DIFFERENCE'].fields_by_name['after']._loaded_options = None
   _globals['_DIFFERENCE'].fields_by_name['after']._serialized_options = b'\272H\005r\003\030\200 '
-  _globals['_APPLYOPTIONS']._serialized_start=88
-  _globals['_APPLYOPTIONS']._serialized_end=189
-  _globals['_APPLIEDDOCUMENT']._serialized_start=191
-  _globals['_APPLIEDDOCUMENT']._serialized_end=309
-  _globals['_DIFFERENCE']._serialized_start=312
-  _globals['_DIFFERENCE']._serialized_end=560
-  _globals['_DIFFERENCE_CHANGE']._serialized_start=453
-  _globals['_DIFFERENCE_CHANGE']._serialized_end=560
+  _globals['_APPLYOPTIONS']._serialized_start=122
+  _globals['_APPLYOPTIONS']._serialized_end=299
+  _globals['_APPLIEDDOCUMENT']._serialized_start=302
+  _globals['_APPLIEDDOCUMENT']._serialized_end=472
+  _globals['_PROGRAMVERSION']._serialized_start=475
+  _globals['_PROGRAMVERSION']._serialized_end=845
+  _globals['_PROGRAMVERSION_STATE']._serialized_start=739
+  _globals['_PROGRAMVERSION_STATE']._serialized_end=845
+  _globals['_DIFFERENCE']._serialized_start=848
+  _globals['_DIFFERENCE']._serialized_end=1096
+  _globals['_DIFFERENCE_CHANGE']._serialized_start=989
+  _globals['_DIFFERENCE_CHANGE']._serialized_end=1096
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -29,6 +30,8 @@ class ApplyOptions(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     PRUNE_FIELD_NUMBER: _builtins.int
+    PUBLISH_TIME_FIELD_NUMBER: _builtins.int
+    CANCEL_SCHEDULED_FIELD_NUMBER: _builtins.int
     author: _builtins.str
     """Who applies it."""
     etag: _builtins.str
@@ -38,7 +41,20 @@ class ApplyOptions(_message.Message):
     validate_only: _builtins.bool
     """Whether only to validate and to show the difference."""
     prune: _builtins.bool
-    """Whether elements that are no longer in the document are removed; otherwise they are listed and kept."""
+    """Whether elements that are no longer in the document are removed; otherwise they are listed and kept.
+    A rollback takes the content of the earlier version whole, whatever this says.
+    """
+    cancel_scheduled: _builtins.bool
+    """Whether a version that is scheduled is dropped by a call that applies at once.
+    Otherwise such a call is refused with PUBLICATION_SCHEDULED while one is scheduled, unless it changes nothing.
+    """
+    @_builtins.property
+    def publish_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant of the business clock at which the version comes into force; absent means at once.
+        Until then it is scheduled: it decides nothing, and it replaces what the program had scheduled before.
+        An instant that has passed is refused with PUBLISH_TIME_PASSED.
+        """
+
     def __init__(
         self,
         *,
@@ -46,10 +62,12 @@ class ApplyOptions(_message.Message):
         etag: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
         prune: _builtins.bool = ...,
+        publish_time: _timestamp_pb2.Timestamp | None = ...,
+        cancel_scheduled: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["publish_time", b"publish_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "etag", b"etag", "prune", b"prune", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "cancel_scheduled", b"cancel_scheduled", "etag", b"etag", "prune", b"prune", "publish_time", b"publish_time", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -64,6 +82,7 @@ class AppliedDocument(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
+    SCHEDULED_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The version in force after the call; a document without a difference makes no new one."""
     etag: _builtins.str
@@ -72,20 +91,108 @@ class AppliedDocument(_message.Message):
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Difference]:
         """How the document differs from what was in force."""
 
+    @_builtins.property
+    def scheduled(self) -> Global___ProgramVersion:
+        """What is scheduled after the call; absent when nothing is."""
+
     def __init__(
         self,
         *,
         version: _builtins.int = ...,
         etag: _builtins.str = ...,
         differences: _abc.Iterable[Global___Difference] | None = ...,
+        scheduled: Global___ProgramVersion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scheduled", b"scheduled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "etag", b"etag", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "etag", b"etag", "scheduled", b"scheduled", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AppliedDocument: _TypeAlias = AppliedDocument  # noqa: Y015
+
+@_typing.final
+class ProgramVersion(_message.Message):
+    """A version of a program document, without the document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ProgramVersion._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: ProgramVersion._State.ValueType  # 0
+        """Nothing; never sent."""
+        STATE_SCHEDULED: ProgramVersion._State.ValueType  # 1
+        """It comes into force at its publish_time."""
+        STATE_IN_FORCE: ProgramVersion._State.ValueType  # 2
+        """It decides now."""
+        STATE_PAST: ProgramVersion._State.ValueType  # 3
+        """A later version has taken its place."""
+        STATE_REFUSED: ProgramVersion._State.ValueType  # 4
+        """Its time had come and it could not be put in force; the one before it stays in force."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """Where a version stands."""
+
+    STATE_UNSPECIFIED: ProgramVersion.State.ValueType  # 0
+    """Nothing; never sent."""
+    STATE_SCHEDULED: ProgramVersion.State.ValueType  # 1
+    """It comes into force at its publish_time."""
+    STATE_IN_FORCE: ProgramVersion.State.ValueType  # 2
+    """It decides now."""
+    STATE_PAST: ProgramVersion.State.ValueType  # 3
+    """A later version has taken its place."""
+    STATE_REFUSED: ProgramVersion.State.ValueType  # 4
+    """Its time had come and it could not be put in force; the one before it stays in force."""
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    PUBLISH_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Its number; they count from 1 without gaps.
+    The number of a version that is scheduled is taken by another one when it is replaced or cancelled.
+    """
+    etag: _builtins.str
+    """The etag of the version."""
+    author: _builtins.str
+    """Who applied it."""
+    state: Global___ProgramVersion.State.ValueType
+    """Where it stands."""
+    failure: _builtins.str
+    """Why its publication was refused when its time had come; empty unless the state is STATE_REFUSED."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was applied, by the business clock."""
+
+    @_builtins.property
+    def publish_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it has been, or from when it will be, in force; a past version was until the next one's."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        etag: _builtins.str = ...,
+        author: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        publish_time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___ProgramVersion.State.ValueType = ...,
+        failure: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "publish_time", b"publish_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "create_time", b"create_time", "etag", b"etag", "failure", b"failure", "publish_time", b"publish_time", "state", b"state", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProgramVersion: _TypeAlias = ProgramVersion  # noqa: Y015
 
 @_typing.final
 class Difference(_message.Message):

@@ -368,6 +368,120 @@ class ApplyGamificationProgramResponse(_message.Message):
 Global___ApplyGamificationProgramResponse: _TypeAlias = ApplyGamificationProgramResponse  # noqa: Y015
 
 @_typing.final
+class ListGamificationProgramVersionsRequest(_message.Message):
+    """A request of ListGamificationProgramVersions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    program_id: _builtins.str
+    """The program."""
+    page_size: _builtins.int
+    """The most versions to return: 50 when 0, at most 1,000."""
+    page_token: _builtins.str
+    """The next_page_token of the page before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        program_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "program_id", b"program_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGamificationProgramVersionsRequest: _TypeAlias = ListGamificationProgramVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListGamificationProgramVersionsResponse(_message.Message):
+    """A response of ListGamificationProgramVersions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last one."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[_program_document_pb2.ProgramVersion]:
+        """The versions, newest first."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[_program_document_pb2.ProgramVersion] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGamificationProgramVersionsResponse: _TypeAlias = ListGamificationProgramVersionsResponse  # noqa: Y015
+
+@_typing.final
+class RollbackGamificationProgramRequest(_message.Message):
+    """A request of RollbackGamificationProgram."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    program_id: _builtins.str
+    """The program."""
+    version: _builtins.int
+    """The version whose content is applied anew."""
+    @_builtins.property
+    def options(self) -> _program_document_pb2.ApplyOptions:
+        """How to apply it."""
+
+    def __init__(
+        self,
+        *,
+        program_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        options: _program_document_pb2.ApplyOptions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "program_id", b"program_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackGamificationProgramRequest: _TypeAlias = RollbackGamificationProgramRequest  # noqa: Y015
+
+@_typing.final
+class RollbackGamificationProgramResponse(_message.Message):
+    """A response of RollbackGamificationProgram."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPLIED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def applied(self) -> _program_document_pb2.AppliedDocument:
+        """What was, or would be, applied."""
+
+    def __init__(
+        self,
+        *,
+        applied: _program_document_pb2.AppliedDocument | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackGamificationProgramResponse: _TypeAlias = RollbackGamificationProgramResponse  # noqa: Y015
+
+@_typing.final
 class GetGamificationSummaryRequest(_message.Message):
     """A request of GetGamificationSummary."""
 

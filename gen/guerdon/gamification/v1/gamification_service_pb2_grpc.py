@@ -68,6 +68,16 @@ class GamificationServiceStub:
                 request_serializer=guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.ApplyGamificationProgramRequest.SerializeToString,
                 response_deserializer=guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.ApplyGamificationProgramResponse.FromString,
                 _registered_method=True)
+        self.ListGamificationProgramVersions = channel.unary_unary(
+                '/guerdon.gamification.v1.GamificationService/ListGamificationProgramVersions',
+                request_serializer=guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.ListGamificationProgramVersionsRequest.SerializeToString,
+                response_deserializer=guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.ListGamificationProgramVersionsResponse.FromString,
+                _registered_method=True)
+        self.RollbackGamificationProgram = channel.unary_unary(
+                '/guerdon.gamification.v1.GamificationService/RollbackGamificationProgram',
+                request_serializer=guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.RollbackGamificationProgramRequest.SerializeToString,
+                response_deserializer=guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.RollbackGamificationProgramResponse.FromString,
+                _registered_method=True)
         self.GetGamificationSummary = channel.unary_unary(
                 '/guerdon.gamification.v1.GamificationService/GetGamificationSummary',
                 request_serializer=guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.GetGamificationSummaryRequest.SerializeToString,
@@ -135,6 +145,23 @@ class GamificationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListGamificationProgramVersions(self, request, context):
+        """Lists the versions of the program's challenges, badges and boards, newest first, with one that is scheduled.
+        Refuses with INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackGamificationProgram(self, request, context):
+        """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+        A repeated call changes nothing, because what is in force says the same then.
+        Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyGamificationProgram.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetGamificationSummary(self, request, context):
         """Returns how many members hold each badge and completed each challenge.
         """
@@ -183,6 +210,16 @@ def add_GamificationServiceServicer_to_server(servicer, server):
                     servicer.ApplyGamificationProgram,
                     request_deserializer=guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.ApplyGamificationProgramRequest.FromString,
                     response_serializer=guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.ApplyGamificationProgramResponse.SerializeToString,
+            ),
+            'ListGamificationProgramVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGamificationProgramVersions,
+                    request_deserializer=guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.ListGamificationProgramVersionsRequest.FromString,
+                    response_serializer=guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.ListGamificationProgramVersionsResponse.SerializeToString,
+            ),
+            'RollbackGamificationProgram': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackGamificationProgram,
+                    request_deserializer=guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.RollbackGamificationProgramRequest.FromString,
+                    response_serializer=guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.RollbackGamificationProgramResponse.SerializeToString,
             ),
             'GetGamificationSummary': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGamificationSummary,
@@ -361,6 +398,60 @@ class GamificationService:
             '/guerdon.gamification.v1.GamificationService/ApplyGamificationProgram',
             guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.ApplyGamificationProgramRequest.SerializeToString,
             guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.ApplyGamificationProgramResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGamificationProgramVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.gamification.v1.GamificationService/ListGamificationProgramVersions',
+            guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.ListGamificationProgramVersionsRequest.SerializeToString,
+            guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.ListGamificationProgramVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackGamificationProgram(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.gamification.v1.GamificationService/RollbackGamificationProgram',
+            guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.RollbackGamificationProgramRequest.SerializeToString,
+            guerdon_dot_gamification_dot_v1_dot_gamification__service__pb2.RollbackGamificationProgramResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,15 @@ class GamificationServiceStub:
     What was achieved under earlier versions stays.
     Refuses with INVALID_PROGRAM (one violation per complaint, with the field's path) or ETAG_MISMATCH.
     """
+    ListGamificationProgramVersions: _grpc.UnaryUnaryMultiCallable[_gamification_service_pb2.ListGamificationProgramVersionsRequest, _gamification_service_pb2.ListGamificationProgramVersionsResponse]
+    """Lists the versions of the program's challenges, badges and boards, newest first, with one that is scheduled.
+    Refuses with INVALID_PAGE_TOKEN.
+    """
+    RollbackGamificationProgram: _grpc.UnaryUnaryMultiCallable[_gamification_service_pb2.RollbackGamificationProgramRequest, _gamification_service_pb2.RollbackGamificationProgramResponse]
+    """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+    A repeated call changes nothing, because what is in force says the same then.
+    Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyGamificationProgram.
+    """
     GetGamificationSummary: _grpc.UnaryUnaryMultiCallable[_gamification_service_pb2.GetGamificationSummaryRequest, _gamification_service_pb2.GetGamificationSummaryResponse]
     """Returns how many members hold each badge and completed each challenge."""
     VerifyGamification: _grpc.UnaryStreamMultiCallable[_gamification_service_pb2.VerifyGamificationRequest, _gamification_service_pb2.VerifyGamificationResponse]
@@ -99,6 +108,15 @@ class GamificationServiceAsyncStub(GamificationServiceStub):
     """Shows how a document differs from what is in force and, unless asked only to validate, applies it as a new version.
     What was achieved under earlier versions stays.
     Refuses with INVALID_PROGRAM (one violation per complaint, with the field's path) or ETAG_MISMATCH.
+    """
+    ListGamificationProgramVersions: _aio.UnaryUnaryMultiCallable[_gamification_service_pb2.ListGamificationProgramVersionsRequest, _gamification_service_pb2.ListGamificationProgramVersionsResponse]  # type: ignore[assignment]
+    """Lists the versions of the program's challenges, badges and boards, newest first, with one that is scheduled.
+    Refuses with INVALID_PAGE_TOKEN.
+    """
+    RollbackGamificationProgram: _aio.UnaryUnaryMultiCallable[_gamification_service_pb2.RollbackGamificationProgramRequest, _gamification_service_pb2.RollbackGamificationProgramResponse]  # type: ignore[assignment]
+    """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+    A repeated call changes nothing, because what is in force says the same then.
+    Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyGamificationProgram.
     """
     GetGamificationSummary: _aio.UnaryUnaryMultiCallable[_gamification_service_pb2.GetGamificationSummaryRequest, _gamification_service_pb2.GetGamificationSummaryResponse]  # type: ignore[assignment]
     """Returns how many members hold each badge and completed each challenge."""
@@ -172,6 +190,27 @@ class GamificationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Shows how a document differs from what is in force and, unless asked only to validate, applies it as a new version.
         What was achieved under earlier versions stays.
         Refuses with INVALID_PROGRAM (one violation per complaint, with the field's path) or ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def ListGamificationProgramVersions(
+        self,
+        request: _gamification_service_pb2.ListGamificationProgramVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gamification_service_pb2.ListGamificationProgramVersionsResponse, _abc.Awaitable[_gamification_service_pb2.ListGamificationProgramVersionsResponse]]:
+        """Lists the versions of the program's challenges, badges and boards, newest first, with one that is scheduled.
+        Refuses with INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackGamificationProgram(
+        self,
+        request: _gamification_service_pb2.RollbackGamificationProgramRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gamification_service_pb2.RollbackGamificationProgramResponse, _abc.Awaitable[_gamification_service_pb2.RollbackGamificationProgramResponse]]:
+        """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+        A repeated call changes nothing, because what is in force says the same then.
+        Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyGamificationProgram.
         """
 
     @_abc_1.abstractmethod

@@ -174,6 +174,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "TOO_CONTENDED", "domain": "guerdon", "metadata": {"attempts": "6"}}
     """
+    ERROR_REASON_PUBLICATION_SCHEDULED: _ErrorReason.ValueType  # 31
+    """FAILED_PRECONDITION: a version of the program waits for its time, and the call would go past it.
+
+    {"reason": "PUBLICATION_SCHEDULED", "domain": "guerdon",
+     "metadata": {"program_id": "giftshop", "version": "4", "publish_time": "2026-12-24T00:00:00Z"}}
+    """
+    ERROR_REASON_PUBLISH_TIME_PASSED: _ErrorReason.ValueType  # 32
+    """FAILED_PRECONDITION: a publication must be scheduled for an instant that the business clock has still ahead.
+
+    {"reason": "PUBLISH_TIME_PASSED", "domain": "guerdon",
+     "metadata": {"publish_time": "2026-12-24T00:00:00Z", "now": "2026-12-24T08:00:00Z"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -331,5 +343,17 @@ ERROR_REASON_TOO_CONTENDED: ErrorReason.ValueType  # 30
 """ABORTED: others were faster, time and again; nothing was done.
 
 {"reason": "TOO_CONTENDED", "domain": "guerdon", "metadata": {"attempts": "6"}}
+"""
+ERROR_REASON_PUBLICATION_SCHEDULED: ErrorReason.ValueType  # 31
+"""FAILED_PRECONDITION: a version of the program waits for its time, and the call would go past it.
+
+{"reason": "PUBLICATION_SCHEDULED", "domain": "guerdon",
+ "metadata": {"program_id": "giftshop", "version": "4", "publish_time": "2026-12-24T00:00:00Z"}}
+"""
+ERROR_REASON_PUBLISH_TIME_PASSED: ErrorReason.ValueType  # 32
+"""FAILED_PRECONDITION: a publication must be scheduled for an instant that the business clock has still ahead.
+
+{"reason": "PUBLISH_TIME_PASSED", "domain": "guerdon",
+ "metadata": {"publish_time": "2026-12-24T00:00:00Z", "now": "2026-12-24T08:00:00Z"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

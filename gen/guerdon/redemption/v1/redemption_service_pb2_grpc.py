@@ -84,6 +84,16 @@ class RedemptionServiceStub:
                 request_serializer=guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.ApplyRedemptionProgramRequest.SerializeToString,
                 response_deserializer=guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.ApplyRedemptionProgramResponse.FromString,
                 _registered_method=True)
+        self.ListRedemptionProgramVersions = channel.unary_unary(
+                '/guerdon.redemption.v1.RedemptionService/ListRedemptionProgramVersions',
+                request_serializer=guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.ListRedemptionProgramVersionsRequest.SerializeToString,
+                response_deserializer=guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.ListRedemptionProgramVersionsResponse.FromString,
+                _registered_method=True)
+        self.RollbackRedemptionProgram = channel.unary_unary(
+                '/guerdon.redemption.v1.RedemptionService/RollbackRedemptionProgram',
+                request_serializer=guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.RollbackRedemptionProgramRequest.SerializeToString,
+                response_deserializer=guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.RollbackRedemptionProgramResponse.FromString,
+                _registered_method=True)
         self.GetRedemptionSummary = channel.unary_unary(
                 '/guerdon.redemption.v1.RedemptionService/GetRedemptionSummary',
                 request_serializer=guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.GetRedemptionSummaryRequest.SerializeToString,
@@ -176,6 +186,23 @@ class RedemptionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRedemptionProgramVersions(self, request, context):
+        """Lists the versions of the program's catalogue, newest first, with one that is scheduled.
+        Refuses with INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackRedemptionProgram(self, request, context):
+        """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+        A repeated call changes nothing, because what is in force says the same then.
+        Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyRedemptionProgram.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetRedemptionSummary(self, request, context):
         """Returns the totals of a program by reward.
         """
@@ -237,6 +264,16 @@ def add_RedemptionServiceServicer_to_server(servicer, server):
                     servicer.ApplyRedemptionProgram,
                     request_deserializer=guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.ApplyRedemptionProgramRequest.FromString,
                     response_serializer=guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.ApplyRedemptionProgramResponse.SerializeToString,
+            ),
+            'ListRedemptionProgramVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRedemptionProgramVersions,
+                    request_deserializer=guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.ListRedemptionProgramVersionsRequest.FromString,
+                    response_serializer=guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.ListRedemptionProgramVersionsResponse.SerializeToString,
+            ),
+            'RollbackRedemptionProgram': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackRedemptionProgram,
+                    request_deserializer=guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.RollbackRedemptionProgramRequest.FromString,
+                    response_serializer=guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.RollbackRedemptionProgramResponse.SerializeToString,
             ),
             'GetRedemptionSummary': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRedemptionSummary,
@@ -497,6 +534,60 @@ class RedemptionService:
             '/guerdon.redemption.v1.RedemptionService/ApplyRedemptionProgram',
             guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.ApplyRedemptionProgramRequest.SerializeToString,
             guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.ApplyRedemptionProgramResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRedemptionProgramVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.redemption.v1.RedemptionService/ListRedemptionProgramVersions',
+            guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.ListRedemptionProgramVersionsRequest.SerializeToString,
+            guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.ListRedemptionProgramVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackRedemptionProgram(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.redemption.v1.RedemptionService/RollbackRedemptionProgram',
+            guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.RollbackRedemptionProgramRequest.SerializeToString,
+            guerdon_dot_redemption_dot_v1_dot_redemption__service__pb2.RollbackRedemptionProgramResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -70,6 +70,15 @@ class RedemptionServiceStub:
     """Shows how a document differs from what is in force and, unless asked only to validate, applies it as a new version.
     Refuses with INVALID_PROGRAM (one violation per complaint, with the field's path) or ETAG_MISMATCH.
     """
+    ListRedemptionProgramVersions: _grpc.UnaryUnaryMultiCallable[_redemption_service_pb2.ListRedemptionProgramVersionsRequest, _redemption_service_pb2.ListRedemptionProgramVersionsResponse]
+    """Lists the versions of the program's catalogue, newest first, with one that is scheduled.
+    Refuses with INVALID_PAGE_TOKEN.
+    """
+    RollbackRedemptionProgram: _grpc.UnaryUnaryMultiCallable[_redemption_service_pb2.RollbackRedemptionProgramRequest, _redemption_service_pb2.RollbackRedemptionProgramResponse]
+    """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+    A repeated call changes nothing, because what is in force says the same then.
+    Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyRedemptionProgram.
+    """
     GetRedemptionSummary: _grpc.UnaryUnaryMultiCallable[_redemption_service_pb2.GetRedemptionSummaryRequest, _redemption_service_pb2.GetRedemptionSummaryResponse]
     """Returns the totals of a program by reward."""
     VerifyRedemptions: _grpc.UnaryStreamMultiCallable[_redemption_service_pb2.VerifyRedemptionsRequest, _redemption_service_pb2.VerifyRedemptionsResponse]
@@ -116,6 +125,15 @@ class RedemptionServiceAsyncStub(RedemptionServiceStub):
     ApplyRedemptionProgram: _aio.UnaryUnaryMultiCallable[_redemption_service_pb2.ApplyRedemptionProgramRequest, _redemption_service_pb2.ApplyRedemptionProgramResponse]  # type: ignore[assignment]
     """Shows how a document differs from what is in force and, unless asked only to validate, applies it as a new version.
     Refuses with INVALID_PROGRAM (one violation per complaint, with the field's path) or ETAG_MISMATCH.
+    """
+    ListRedemptionProgramVersions: _aio.UnaryUnaryMultiCallable[_redemption_service_pb2.ListRedemptionProgramVersionsRequest, _redemption_service_pb2.ListRedemptionProgramVersionsResponse]  # type: ignore[assignment]
+    """Lists the versions of the program's catalogue, newest first, with one that is scheduled.
+    Refuses with INVALID_PAGE_TOKEN.
+    """
+    RollbackRedemptionProgram: _aio.UnaryUnaryMultiCallable[_redemption_service_pb2.RollbackRedemptionProgramRequest, _redemption_service_pb2.RollbackRedemptionProgramResponse]  # type: ignore[assignment]
+    """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+    A repeated call changes nothing, because what is in force says the same then.
+    Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyRedemptionProgram.
     """
     GetRedemptionSummary: _aio.UnaryUnaryMultiCallable[_redemption_service_pb2.GetRedemptionSummaryRequest, _redemption_service_pb2.GetRedemptionSummaryResponse]  # type: ignore[assignment]
     """Returns the totals of a program by reward."""
@@ -214,6 +232,27 @@ class RedemptionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_redemption_service_pb2.ApplyRedemptionProgramResponse, _abc.Awaitable[_redemption_service_pb2.ApplyRedemptionProgramResponse]]:
         """Shows how a document differs from what is in force and, unless asked only to validate, applies it as a new version.
         Refuses with INVALID_PROGRAM (one violation per complaint, with the field's path) or ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRedemptionProgramVersions(
+        self,
+        request: _redemption_service_pb2.ListRedemptionProgramVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_redemption_service_pb2.ListRedemptionProgramVersionsResponse, _abc.Awaitable[_redemption_service_pb2.ListRedemptionProgramVersionsResponse]]:
+        """Lists the versions of the program's catalogue, newest first, with one that is scheduled.
+        Refuses with INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackRedemptionProgram(
+        self,
+        request: _redemption_service_pb2.RollbackRedemptionProgramRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_redemption_service_pb2.RollbackRedemptionProgramResponse, _abc.Awaitable[_redemption_service_pb2.RollbackRedemptionProgramResponse]]:
+        """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+        A repeated call changes nothing, because what is in force says the same then.
+        Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyRedemptionProgram.
         """
 
     @_abc_1.abstractmethod

@@ -65,6 +65,16 @@ class TiersServiceStub:
                 request_serializer=guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.ApplyTiersProgramRequest.SerializeToString,
                 response_deserializer=guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.ApplyTiersProgramResponse.FromString,
                 _registered_method=True)
+        self.ListTiersProgramVersions = channel.unary_unary(
+                '/guerdon.tiers.v1.TiersService/ListTiersProgramVersions',
+                request_serializer=guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.ListTiersProgramVersionsRequest.SerializeToString,
+                response_deserializer=guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.ListTiersProgramVersionsResponse.FromString,
+                _registered_method=True)
+        self.RollbackTiersProgram = channel.unary_unary(
+                '/guerdon.tiers.v1.TiersService/RollbackTiersProgram',
+                request_serializer=guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.RollbackTiersProgramRequest.SerializeToString,
+                response_deserializer=guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.RollbackTiersProgramResponse.FromString,
+                _registered_method=True)
         self.GetTiersSummary = channel.unary_unary(
                 '/guerdon.tiers.v1.TiersService/GetTiersSummary',
                 request_serializer=guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.GetTiersSummaryRequest.SerializeToString,
@@ -127,6 +137,23 @@ class TiersServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTiersProgramVersions(self, request, context):
+        """Lists the versions of the program's ladders, newest first, with one that is scheduled.
+        Refuses with INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackTiersProgram(self, request, context):
+        """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+        A repeated call changes nothing, because what is in force says the same then.
+        Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyTiersProgram.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetTiersSummary(self, request, context):
         """Returns how many members each level has now.
         """
@@ -169,6 +196,16 @@ def add_TiersServiceServicer_to_server(servicer, server):
                     servicer.ApplyTiersProgram,
                     request_deserializer=guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.ApplyTiersProgramRequest.FromString,
                     response_serializer=guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.ApplyTiersProgramResponse.SerializeToString,
+            ),
+            'ListTiersProgramVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTiersProgramVersions,
+                    request_deserializer=guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.ListTiersProgramVersionsRequest.FromString,
+                    response_serializer=guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.ListTiersProgramVersionsResponse.SerializeToString,
+            ),
+            'RollbackTiersProgram': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackTiersProgram,
+                    request_deserializer=guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.RollbackTiersProgramRequest.FromString,
+                    response_serializer=guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.RollbackTiersProgramResponse.SerializeToString,
             ),
             'GetTiersSummary': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTiersSummary,
@@ -322,6 +359,60 @@ class TiersService:
             '/guerdon.tiers.v1.TiersService/ApplyTiersProgram',
             guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.ApplyTiersProgramRequest.SerializeToString,
             guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.ApplyTiersProgramResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTiersProgramVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.tiers.v1.TiersService/ListTiersProgramVersions',
+            guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.ListTiersProgramVersionsRequest.SerializeToString,
+            guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.ListTiersProgramVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackTiersProgram(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.tiers.v1.TiersService/RollbackTiersProgram',
+            guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.RollbackTiersProgramRequest.SerializeToString,
+            guerdon_dot_tiers_dot_v1_dot_tiers__service__pb2.RollbackTiersProgramResponse.FromString,
             options,
             channel_credentials,
             insecure,

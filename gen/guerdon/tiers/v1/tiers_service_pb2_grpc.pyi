@@ -59,6 +59,15 @@ class TiersServiceStub:
     A document without a difference makes no new version, so a repeated call changes nothing.
     Refuses with INVALID_PROGRAM (one violation per complaint, with the field's path) or ETAG_MISMATCH.
     """
+    ListTiersProgramVersions: _grpc.UnaryUnaryMultiCallable[_tiers_service_pb2.ListTiersProgramVersionsRequest, _tiers_service_pb2.ListTiersProgramVersionsResponse]
+    """Lists the versions of the program's ladders, newest first, with one that is scheduled.
+    Refuses with INVALID_PAGE_TOKEN.
+    """
+    RollbackTiersProgram: _grpc.UnaryUnaryMultiCallable[_tiers_service_pb2.RollbackTiersProgramRequest, _tiers_service_pb2.RollbackTiersProgramResponse]
+    """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+    A repeated call changes nothing, because what is in force says the same then.
+    Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyTiersProgram.
+    """
     GetTiersSummary: _grpc.UnaryUnaryMultiCallable[_tiers_service_pb2.GetTiersSummaryRequest, _tiers_service_pb2.GetTiersSummaryResponse]
     """Returns how many members each level has now."""
     VerifyTiers: _grpc.UnaryStreamMultiCallable[_tiers_service_pb2.VerifyTiersRequest, _tiers_service_pb2.VerifyTiersResponse]
@@ -96,6 +105,15 @@ class TiersServiceAsyncStub(TiersServiceStub):
     """Shows how a document differs from what is in force and, unless asked only to validate, applies it as a new version.
     A document without a difference makes no new version, so a repeated call changes nothing.
     Refuses with INVALID_PROGRAM (one violation per complaint, with the field's path) or ETAG_MISMATCH.
+    """
+    ListTiersProgramVersions: _aio.UnaryUnaryMultiCallable[_tiers_service_pb2.ListTiersProgramVersionsRequest, _tiers_service_pb2.ListTiersProgramVersionsResponse]  # type: ignore[assignment]
+    """Lists the versions of the program's ladders, newest first, with one that is scheduled.
+    Refuses with INVALID_PAGE_TOKEN.
+    """
+    RollbackTiersProgram: _aio.UnaryUnaryMultiCallable[_tiers_service_pb2.RollbackTiersProgramRequest, _tiers_service_pb2.RollbackTiersProgramResponse]  # type: ignore[assignment]
+    """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+    A repeated call changes nothing, because what is in force says the same then.
+    Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyTiersProgram.
     """
     GetTiersSummary: _aio.UnaryUnaryMultiCallable[_tiers_service_pb2.GetTiersSummaryRequest, _tiers_service_pb2.GetTiersSummaryResponse]  # type: ignore[assignment]
     """Returns how many members each level has now."""
@@ -161,6 +179,27 @@ class TiersServiceServicer(metaclass=_abc_1.ABCMeta):
         """Shows how a document differs from what is in force and, unless asked only to validate, applies it as a new version.
         A document without a difference makes no new version, so a repeated call changes nothing.
         Refuses with INVALID_PROGRAM (one violation per complaint, with the field's path) or ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTiersProgramVersions(
+        self,
+        request: _tiers_service_pb2.ListTiersProgramVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tiers_service_pb2.ListTiersProgramVersionsResponse, _abc.Awaitable[_tiers_service_pb2.ListTiersProgramVersionsResponse]]:
+        """Lists the versions of the program's ladders, newest first, with one that is scheduled.
+        Refuses with INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackTiersProgram(
+        self,
+        request: _tiers_service_pb2.RollbackTiersProgramRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tiers_service_pb2.RollbackTiersProgramResponse, _abc.Awaitable[_tiers_service_pb2.RollbackTiersProgramResponse]]:
+        """Applies what an earlier version said, whole, as a new version; the versions between stay listed.
+        A repeated call changes nothing, because what is in force says the same then.
+        Refuses with PROGRAM_VERSION_NOT_FOUND, and as ApplyTiersProgram.
         """
 
     @_abc_1.abstractmethod
