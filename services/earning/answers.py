@@ -24,6 +24,7 @@ from services.earning.domain import (
 )
 from services.earning.events import Recorded
 from services.earning.ledger import micros
+from services.earning.ledger_clock import Expiring
 from services.earning.store_reads import LedgerSummary
 from shared.programs import Scheduled, Version
 
@@ -36,6 +37,7 @@ _ACCOUNTS = {
     Account.EXPIRY: ledger_pb2.ACCOUNT_EXPIRY,
     Account.REVERSAL: ledger_pb2.ACCOUNT_REVERSAL,
     Account.ADJUSTMENT: ledger_pb2.ACCOUNT_ADJUSTMENT,
+    Account.TRANSFER: ledger_pb2.ACCOUNT_TRANSFER,
 }
 _HOLD_STATES = {each: ledger_pb2.Hold.State.Value(f"STATE_{each.name}") for each in HoldState}
 
@@ -148,9 +150,11 @@ def reversal_to_proto(reversal: Reversal) -> activity_pb2.Reversal:
     return message
 
 
-def wallet_to_proto(wallet: Wallet, member_id: str) -> ledger_pb2.Wallet:
+def wallet_to_proto(
+    wallet: Wallet, member_id: str, expiring: Iterable[Expiring] = ()
+) -> ledger_pb2.Wallet:
     """A wallet as its owner knows it."""
-    return ledger_pb2.Wallet(
+    message = ledger_pb2.Wallet(
         member_id=member_id,
         currency_id=wallet.currency_id,
         points_available=wallet.available,
@@ -164,6 +168,9 @@ def wallet_to_proto(wallet: Wallet, member_id: str) -> ledger_pb2.Wallet:
         entry_count=wallet.sequence,
         chain_hash=wallet.chain_hash,
     )
+    for each in expiring:
+        stamped(message.expiring.add(points=each.points).expire_time, each.expire_time)
+    return message
 
 
 def entry_to_proto(entry: Entry) -> ledger_pb2.Entry:
@@ -189,7 +196,14 @@ def entry_to_proto(entry: Entry) -> ledger_pb2.Entry:
         lot_uses=_uses(entry),
         points_available_after=entry.available_after,
         chain_hash=entry.chain_hash,
+        lot_sequence=entry.lot_sequence,
     )
+    if entry.lot_available_time is not None:
+        stamped(message.lot_available_time, entry.lot_available_time)
+    if entry.lot_expire_time is not None:
+        stamped(message.lot_expire_time, entry.lot_expire_time)
+    if entry.slide_time is not None:
+        stamped(message.slide_time, entry.slide_time)
     if entry.explanation:
         message.explanation.CopyFrom(explanation_to_proto(entry.explanation))
     stamped(message.create_time, entry.create_time)
@@ -199,7 +213,7 @@ def entry_to_proto(entry: Entry) -> ledger_pb2.Entry:
 
 def _uses(entry: Entry) -> Iterable[ledger_pb2.LotUse]:
     """What the entry did to lots; the one that it made comes first."""
-    if entry.program_account is Account.ISSUANCE:
+    if entry.lot_sequence == entry.sequence:
         yield ledger_pb2.LotUse(lot_sequence=entry.sequence, points=-entry.program_delta)
     for use in entry.lot_uses:
         yield ledger_pb2.LotUse(lot_sequence=use.lot_sequence, points=use.points)

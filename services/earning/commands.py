@@ -10,6 +10,7 @@ from dataclasses import field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+from services.earning.commands_ledger import ConfirmActivity, SettleWallet
 from services.earning.commands_members import ChangeMember
 from services.earning.domain import (
     ActivityId,
@@ -289,6 +290,8 @@ Command: TypeAlias = (
     | RefundCapture
     | ExpireHold
     | KeepLevel
+    | ConfirmActivity
+    | SettleWallet
     | ChangeMember
 )
 MemberCommand: TypeAlias = CreditPoints | HoldPoints

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
-from services.earning import deciding_members, decisions, holds, members, wire
+from services.earning import deciding_ledger, deciding_members, decisions, holds, members, wire
 from services.earning.commands import (
     CaptureHold,
     Command,
@@ -90,6 +90,9 @@ def _record(world: World, command: RecordActivity, now: datetime) -> Decision[Ch
         level_id,
         receipt_used=bool(command.external_reference) and receipt in world.receipts_used,
         now=now,
+        lots=world.lots.get(
+            (program.program_id, wallet.member_key, wallet.currency_id), decisions.NO_LOTS
+        ),
     )
 
 
@@ -98,7 +101,11 @@ def _reverse(world: World, command: ReverseActivity, now: datetime) -> Decision[
     activity = world.activities.get((command.program_id, command.activity_id))
     if activity is None:
         raise ActivityNotFound(activity_id=command.activity_id)
-    key = (activity.program_id, activity.member_key, activity.currency_id)
+    key = (
+        activity.program_id,
+        world.owner(activity.program_id, activity.member_key),
+        activity.currency_id,
+    )
     return decisions.reverse(
         command, program, _with_items(activity), world.wallets[key], world.lots[key], now
     )
@@ -116,32 +123,39 @@ def _with_items(activity: ActivityRecord) -> ActivityRecord:
 
 
 def _credit(world: World, command: CreditPoints, now: datetime) -> Decision[Changes, Entry]:
-    return decisions.credit(command, _named_wallet(world, command), now)
+    wallet = _named_wallet(world, command)
+    policy = decisions.policy_of(_program(world, command), wallet.currency_id)
+    return decisions.credit(command, wallet, _lots(world, wallet), policy, now)
 
 
 def _place(world: World, command: HoldPoints, now: datetime) -> Decision[Changes, Hold]:
     wallet = _named_wallet(world, command)
-    return holds.place(command, wallet, _lots(world, wallet), now)
+    policy = decisions.policy_of(_program(world, command), wallet.currency_id)
+    return holds.place(command, wallet, _lots(world, wallet), policy, now)
 
 
 def _end(
     world: World, command: HoldCommand, now: datetime
 ) -> Decision[Changes, Hold] | Decision[Changes, Done]:
-    _program(world, command)
+    program = _program(world, command)
     held = world.holds.get((command.program_id, command.hold_id))
     if held is None:
         raise HoldNotFound(hold_id=command.hold_id)
     wallet = world.wallets[held.program_id, held.member_key, held.currency_id]
-    lots = _lots(world, wallet)
+    lots, policy = _lots(world, wallet), decisions.policy_of(program, wallet.currency_id)
     match command:
         case CaptureHold():
-            return holds.capture(command, held, wallet, lots, now)
+            return holds.capture(command, held, wallet, lots, policy, now)
         case VoidHold():
-            return holds.void(command, held, wallet, lots, now)
+            return holds.void(command, held, wallet, lots, policy, now)
         case RefundCapture():
-            return holds.refund(command, held, wallet, lots, now)
+            refunded = holds.refund(command, held, wallet, lots, policy, now)
+            return cast(
+                "Decision[Changes, Hold]",
+                deciding_members.after_merge(world, refunded, wallet, now),
+            )
         case ExpireHold():
-            return holds.expire(command, held, wallet, lots, now)
+            return holds.expire(command, held, wallet, lots, policy, now)
 
 
 def _keep_level(world: World, command: KeepLevel, now: datetime) -> Decision[Changes, Done]:
@@ -162,6 +176,7 @@ DECIDERS = cast(
         RefundCapture: _end,
         ExpireHold: _end,
         KeepLevel: _keep_level,
+        **deciding_ledger.DECIDERS,
         **deciding_members.DECIDERS,
     },
 )
@@ -179,6 +194,8 @@ def _named_wallet(world: World, command: MemberCommand) -> Wallet:
     key = command.member.member_key or world.keys.get(
         (command.program_id, command.member.member_id)
     )
+    if key is not None and world.merged:
+        key = world.owner(program.program_id, key)
     wallet = _wallet(world, program, key, command.member.text)
     decisions.currency_of(program, command.currency_id)
     return wallet
@@ -211,5 +228,6 @@ ANSWERS: Mapping[type[Command], type[object]] = {
     RefundCapture: Hold,
     ExpireHold: Done,
     KeepLevel: Done,
+    **deciding_ledger.ANSWERS,
     **deciding_members.ANSWERS,
 }

@@ -39,6 +39,7 @@ from services.earning.events import (
     PointsCredited,
     Recorded,
 )
+from services.earning.expiry import CurrencyPolicy, plain
 from services.earning.ledger import Cause, Movement
 from services.earning.member_records import MemberRecord
 from services.earning.refusals import (
@@ -47,10 +48,14 @@ from services.earning.refusals import (
     ExternalReferenceReused,
     OccurredTimeNotAccepted,
 )
+from services.earning.settlement import clock_events, is_due, settled
 from shared.decision import Decision, Event
 from shared.values import value
 
 Lots: TypeAlias = Mapping[int, Lot]
+NO_LOTS: Lots = {}
+NO_MOVEMENTS: tuple[Movement, ...] = ()
+NO_EVENTS: tuple[Event, ...] = ()
 
 
 @value
@@ -58,13 +63,13 @@ class Changes:
     """Everything that one decision changes; what it leaves alone is None.
 
     `member` is one to be enrolled; `members` are as they are afterwards; `wallets` are frozen, or
-    no longer, and otherwise unchanged.
+    no longer, or as the clock left them, and are written after the movements.
     """
 
     member: Member | None = None
     members: tuple[MemberRecord, ...] = ()
     wallets: tuple[Wallet, ...] = ()
-    movement: Movement | None = None
+    movements: tuple[Movement, ...] = ()
     activity: ActivityRecord | None = None
     reversed_activity: ActivityRecord | None = None
     reversal: Reversal | None = None
@@ -78,6 +83,11 @@ def level_at(timeline: Sequence[LevelFrom], instant: datetime) -> LevelId:
     if not effective:
         return LevelId("")
     return max(effective, key=lambda level: level.effective_time).level_id
+
+
+def policy_of(program: rules.Program, currency_id: CurrencyId) -> CurrencyPolicy:
+    """How points of a currency live."""
+    return program.currencies.get(currency_id) or plain(currency_id)
 
 
 def currency_of(program: rules.Program, asked: CurrencyId) -> CurrencyId:
@@ -109,9 +119,11 @@ def record(
     *,
     receipt_used: bool,
     now: datetime,
+    lots: Lots = NO_LOTS,
 ) -> Decision[Changes, Recorded]:
     """Decide an activity; `member` is who would be enrolled by it, None for one who is a member.
 
+    `lots` are those of the wallet, if the clock has made something due (`settlement.is_due`).
     Refuses CurrencyNotAccepted, OccurredTimeNotAccepted, ExternalReferenceReused, PointsOutOfRange.
     """
     _check_accepted(command, program, now)
@@ -128,7 +140,7 @@ def record(
     )
     earning = rules.decide(program.rules, deed, level_id)
     explanation = rules.written(earning.explanation)
-    movement = None
+    movement, due, told = None, NO_MOVEMENTS, NO_EVENTS
     if earning.points:
         cause = Cause(
             now=now,
@@ -136,13 +148,18 @@ def record(
             activity_id=command.activity_id,
             explanation=explanation,
         )
-        movement = ledger.credit(wallet, earning.points, EntryType.EARN, cause)
+        policy = policy_of(program, program.currency_id)
+        if is_due(wallet, now):
+            books, told = settled(wallet, lots, policy, now)
+            due, wallet = tuple(books.movements), books.wallet
+            told = (*told, *clock_events(books))
+        movement = ledger.credit(wallet, earning.points, EntryType.EARN, cause, policy)
     made = _record(command, program, wallet, level_id, earning, explanation, movement, now)
-    events: tuple[Event, ...] = (ActivityRecorded(record=made),)
+    events: tuple[Event, ...] = (*told, ActivityRecorded(record=made))
     if member is not None:
         events = (enrolled(member), *events)
     return Decision(
-        state=Changes(member=member, movement=movement, activity=made),
+        state=Changes(member=member, movements=(*due, movement) if movement else (), activity=made),
         answer=Recorded(
             create_time=now,
             currency_id=program.currency_id,
@@ -229,11 +246,19 @@ def reverse(
         reference=command.reversal_id,
         reason=command.reason,
     )
+    books, told = settled(wallet, lots, policy_of(program, wallet.currency_id), now)
     movement = None
     if given.points:
         movement = ledger.take_back(
-            wallet, lots, activity.entry_sequence, given.points, program.reversal_policy, cause
+            books.wallet,
+            books.lots,
+            _own_lot(activity, books.wallet, books.lots),
+            given.points,
+            program.reversal_policy,
+            cause,
         )
+    if movement:
+        books.book(movement)
     taken = movement.entry.program_delta if movement else 0
     reversal = Reversal(
         program_id=command.program_id,
@@ -250,7 +275,8 @@ def reverse(
     )
     return Decision(
         state=Changes(
-            movement=movement,
+            movements=tuple(books.movements),
+            wallets=books.rewritten,
             reversed_activity=replace(
                 given.record, points_reversed=given.record.points_reversed + taken
             ),
@@ -258,6 +284,8 @@ def reverse(
         ),
         answer=reversal,
         events=(
+            *told,
+            *clock_events(books),
             ActivityReversed(
                 reversal=reversal,
                 activity_type=activity.type,
@@ -267,18 +295,32 @@ def reverse(
     )
 
 
+def _own_lot(activity: ActivityRecord, wallet: Wallet, lots: Lots) -> int:
+    """The lot of an activity's points: its entry's, or what a merge made of it."""
+    if wallet.member_key == activity.member_key:
+        return activity.entry_sequence
+    own = [lot.lot_sequence for lot in lots.values() if lot.activity_id == activity.activity_id]
+    return min(own, default=0)
+
+
 # Credits and levels ------------------------------------------------------------------------------
 
 
-def credit(command: CreditPoints, wallet: Wallet, now: datetime) -> Decision[Changes, Entry]:
-    """Issue points for another service. Refuses PointsOutOfRange."""
+def credit(
+    command: CreditPoints, wallet: Wallet, lots: Lots, policy: CurrencyPolicy, now: datetime
+) -> Decision[Changes, Entry]:
+    """Issue points for another service. Refuses PointsOutOfRange.
+
+    `lots` are those of the wallet, if the clock has made something due (`settlement.is_due`).
+    """
     cause = Cause(
         now=now,
         occurred_time=command.occurred_time or now,
         reference=command.request_id,
         reason=command.reason,
     )
-    movement = ledger.credit(wallet, command.points, EntryType.CREDIT, cause)
+    books, told = settled(wallet, lots, policy, now)
+    entry = books.book(ledger.credit(books.wallet, command.points, EntryType.CREDIT, cause, policy))
     event = PointsCredited(
         program_id=wallet.program_id,
         member_key=wallet.member_key,
@@ -287,7 +329,11 @@ def credit(command: CreditPoints, wallet: Wallet, now: datetime) -> Decision[Cha
         reason=command.reason,
         request_id=command.request_id,
     )
-    return Decision(state=Changes(movement=movement), answer=movement.entry, events=(event,))
+    return Decision(
+        state=Changes(movements=tuple(books.movements)),
+        answer=entry,
+        events=(*told, *clock_events(books), event),
+    )
 
 
 def keep_level(command: KeepLevel) -> Decision[Changes, Done]:

@@ -47,6 +47,12 @@ class EntryType(StrEnum):
     VOID = "void"
     REFUND = "refund"
     EXPIRE = "expire"
+    ACTIVATE = "activate"
+    TRANSFER_IN = "transfer_in"
+    TRANSFER_OUT = "transfer_out"
+    ADJUST = "adjust"
+    EXTEND = "extend"
+    REINSTATE = "reinstate"
 
 
 class Account(StrEnum):
@@ -58,6 +64,7 @@ class Account(StrEnum):
     EXPIRY = "expiry"
     REVERSAL = "reversal"
     ADJUSTMENT = "adjustment"
+    TRANSFER = "transfer"
 
 
 class HoldState(StrEnum):
@@ -101,6 +108,9 @@ class Wallet:
 
     `debt` is what is owed, as a positive number; `available` is never below zero.
     `earned`, `spent` (less refunds), `expired` and `reversed` are lifetime sums.
+    `slide_time` is the end of the points that end together, None while there never were any.
+    `next_time` is the earliest instant at which the clock may change or tell anything: everything
+    before it is booked. None means never.
     `frozen` is the state of the member (`member_records.Frozen`); no entry makes it.
     """
 
@@ -117,19 +127,27 @@ class Wallet:
     reversed: int = 0
     sequence: int = 0
     chain_hash: bytes = b""
+    slide_time: datetime | None = None
+    next_time: datetime | None = None
     frozen: int = 0
 
 
 @value
 class Lot:
-    """Points that came by one entry and end together; named by that entry's sequence."""
+    """Points that came by one entry and end together; named by that entry's sequence.
+
+    Without `available_time` they are pending until they are confirmed.
+    Without `expire_time` they never end or, if `is_sliding`, with the wallet's `slide_time`.
+    """
 
     lot_sequence: int
     amount: int
     remaining: int
-    available_time: datetime
+    available_time: datetime | None
     expire_time: datetime | None
     activity_id: ActivityId
+    is_pending: bool = False
+    is_sliding: bool = False
 
 
 @value
@@ -146,6 +164,8 @@ class Entry:
 
     `available_after` is the balance that the entry left; `explanation` is the text that
     `rules.written` made, empty for entries that no rule decided.
+    `lot_sequence` is the lot that the entry made, activated or dated again, with its times as they
+    are from then on; 0 when there is none. `slide_time` is what the entry moved the wallet's to.
     """
 
     program_id: ProgramId
@@ -168,11 +188,19 @@ class Entry:
     explanation: str
     lot_uses: tuple[LotUse, ...]
     chain_hash: bytes
+    lot_sequence: int = 0
+    lot_available_time: datetime | None = None
+    lot_expire_time: datetime | None = None
+    slide_time: datetime | None = None
 
 
 @value
 class Hold:
-    """Points set aside; `entry_sequence` is the entry that took them, with the lots they are of."""
+    """Points set aside by the entry `entry_sequence`.
+
+    `lots` is what the hold has out of them now: all of it while it is open, once it is captured
+    what was spent and not refunded.
+    """
 
     program_id: ProgramId
     hold_id: HoldId

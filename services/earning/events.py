@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from services.earning.domain import (
+    ActivityId,
     ActivityRecord,
     CurrencyId,
     Hold,
@@ -85,3 +86,38 @@ class HoldChanged:
     """A hold was placed, captured, voided, refunded, or it expired."""
 
     hold: Hold
+
+
+@value
+class PointsActivated:
+    """Pending points of an activity became available."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    currency_id: CurrencyId
+    points: int
+    activity_id: ActivityId
+    available_time: datetime
+
+
+@value
+class PointsExpiring:
+    """Points will end in `days` days."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    currency_id: CurrencyId
+    points: int
+    expire_time: datetime
+    days: int
+
+
+@value
+class PointsExpired:
+    """Points came to their end."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    currency_id: CurrencyId
+    points: int
+    expire_time: datetime

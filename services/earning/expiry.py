@@ -9,6 +9,7 @@ however long that day is. A day that a month does not have is the month's last.
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -101,6 +102,15 @@ class CurrencyPolicy:
     expiry: Expiry | None = None
     reminder_days: tuple[int, ...] = REMINDER_DAYS
     grace_days: int = 0
+
+
+UTC_ZONE = ZoneInfo("UTC")
+
+
+@lru_cache
+def plain(currency_id: CurrencyId) -> CurrencyPolicy:
+    """The policy of points that are available at once and never end."""
+    return CurrencyPolicy(currency_id=currency_id, zone=UTC_ZONE, reminder_days=())
 
 
 def expire_time(expiry: Expiry, available_time: datetime, zone: ZoneInfo) -> datetime:

@@ -2,12 +2,14 @@
 
 A hold is checked against the balance when it is placed, so no capture fails for want of points.
 It ends at its instant, whether or not the job has booked that yet.
+What the clock has made due of the wallet is booked first; points whose lot ended while they were
+held go back to it and end at once or, when they are refunded, after a grace (*policy*).
 """
 
 from dataclasses import replace
 from datetime import datetime
 
-from services.earning import ledger
+from services.earning import expiry, ledger_clock, ledger_holds, ledger_settling
 from services.earning.commands import (
     CaptureHold,
     ExpireHold,
@@ -19,7 +21,9 @@ from services.earning.commands import (
 from services.earning.decisions import Changes, Lots
 from services.earning.domain import Hold, HoldState, Wallet
 from services.earning.events import Done, HoldChanged
-from services.earning.ledger import Cause, Movement
+from services.earning.expiry import CurrencyPolicy
+from services.earning.ledger import Cause
+from services.earning.ledger_books import Books
 from services.earning.refusals import (
     CaptureExceedsHold,
     HoldClosed,
@@ -27,18 +31,21 @@ from services.earning.refusals import (
     InsufficientPoints,
     RefundExceedsCapture,
 )
-from shared.decision import Decision
+from services.earning.settlement import clock_events, settled
+from shared.decision import Decision, Event
 
 
 def place(
-    command: HoldPoints, wallet: Wallet, lots: Lots, now: datetime
+    command: HoldPoints, wallet: Wallet, lots: Lots, policy: CurrencyPolicy, now: datetime
 ) -> Decision[Changes, Hold]:
     """Set points aside. Refuses InsufficientPoints."""
-    if command.points > wallet.available:
-        raise InsufficientPoints(points_needed=command.points, points_available=wallet.available)
+    books, told = settled(wallet, lots, policy, now)
+    available = books.wallet.available
+    if command.points > available:
+        raise InsufficientPoints(points_needed=command.points, points_available=available)
     new_id = hold_id(wallet.member_key, command.unique)
     cause = Cause(now=now, occurred_time=now, reference=new_id, reason=command.reference)
-    movement = ledger.set_aside(wallet, lots, command.points, cause)
+    entry = books.book(ledger_holds.set_aside(books.wallet, books.lots, command.points, cause))
     placed = Hold(
         program_id=wallet.program_id,
         hold_id=new_id,
@@ -50,37 +57,56 @@ def place(
         state=HoldState.OPEN,
         expire_time=now + command.duration,
         reference=command.reference,
-        entry_sequence=movement.entry.sequence,
-        lots=movement.entry.lot_uses,
+        entry_sequence=entry.sequence,
+        lots=entry.lot_uses,
     )
-    return _held(movement, placed)
+    return _held(books, placed, told)
 
 
 def capture(
-    command: CaptureHold, held: Hold, wallet: Wallet, lots: Lots, now: datetime
+    command: CaptureHold,
+    held: Hold,
+    wallet: Wallet,
+    lots: Lots,
+    policy: CurrencyPolicy,
+    now: datetime,
 ) -> Decision[Changes, Hold]:
     """Spend a hold, or a part of it. Refuses HoldClosed or CaptureExceedsHold."""
     _check_open(held, now)
     points = command.points or held.points
     if points > held.points:
         raise CaptureExceedsHold(points=points, points_held=held.points)
-    cause = _cause_of(held, now)
-    movement = ledger.spend_held(wallet, lots, held.lots, points, cause)
-    return _held(movement, replace(held, state=HoldState.CAPTURED, captured=points))
+    books, told = settled(wallet, lots, policy, now)
+    parted = ledger_holds.part(books.wallet, books.lots, held.lots, points)
+    books.book(
+        ledger_holds.spend_held(books.wallet, books.lots, parted, _cause_of(held, now), policy)
+    )
+    ledger_settling.end_lots(books, now, now)
+    changed = replace(held, state=HoldState.CAPTURED, captured=points, lots=parted.kept)
+    return _held(books, changed, told)
 
 
 def void(
-    command: VoidHold, held: Hold, wallet: Wallet, lots: Lots, now: datetime
+    command: VoidHold,
+    held: Hold,
+    wallet: Wallet,
+    lots: Lots,
+    policy: CurrencyPolicy,
+    now: datetime,
 ) -> Decision[Changes, Hold]:
     """Give a hold back. Refuses HoldClosed."""
     del command
     _check_open(held, now)
-    movement = ledger.give_back_held(wallet, lots, held.lots, _cause_of(held, now))
-    return _held(movement, replace(held, state=HoldState.VOIDED))
+    return _given_back(held, HoldState.VOIDED, wallet, lots, policy, now)
 
 
 def refund(
-    command: RefundCapture, held: Hold, wallet: Wallet, lots: Lots, now: datetime
+    command: RefundCapture,
+    held: Hold,
+    wallet: Wallet,
+    lots: Lots,
+    policy: CurrencyPolicy,
+    now: datetime,
 ) -> Decision[Changes, Hold]:
     """Give captured points back. Refuses HoldNotCaptured or RefundExceedsCapture."""
     if held.state is not HoldState.CAPTURED:
@@ -89,31 +115,62 @@ def refund(
     points = command.points or left
     if points > left or not left:
         raise RefundExceedsCapture(points=points, points_refundable=left)
-    movement = ledger.give_back_spent(wallet, lots, held.lots, left, points, _cause_of(held, now))
-    return _held(movement, replace(held, refunded=held.refunded + points))
+    books, told = settled(wallet, lots, policy, now)
+    cause = _cause_of(held, now)
+    parted = ledger_holds.part(books.wallet, books.lots, held.lots, left - points)
+    books.book(ledger_holds.give_back_spent(books.wallet, books.lots, parted, cause, policy))
+    if policy.grace_days:
+        _grant_grace(books, cause, policy)
+    ledger_settling.end_lots(books, now, now)
+    return _held(books, replace(held, refunded=held.refunded + points, lots=parted.kept), told)
 
 
 def expire(
-    command: ExpireHold, held: Hold, wallet: Wallet, lots: Lots, now: datetime
+    command: ExpireHold,
+    held: Hold,
+    wallet: Wallet,
+    lots: Lots,
+    policy: CurrencyPolicy,
+    now: datetime,
 ) -> Decision[Changes, Done]:
     """Book the end of a hold whose time is over; one that is closed, or not due, is left alone."""
     del command
     if held.state is not HoldState.OPEN or held.expire_time > now:
         return Decision(state=Changes(), answer=Done())
-    movement = ledger.give_back_held(wallet, lots, held.lots, _cause_of(held, now))
-    expired = replace(held, state=HoldState.EXPIRED)
-    return Decision(
-        state=Changes(movement=movement, hold=expired),
-        answer=Done(),
-        events=(HoldChanged(hold=expired),),
+    made = _given_back(held, HoldState.EXPIRED, wallet, lots, policy, now)
+    return Decision(state=made.state, answer=Done(), events=made.events)
+
+
+def _given_back(
+    held: Hold,
+    state: HoldState,
+    wallet: Wallet,
+    lots: Lots,
+    policy: CurrencyPolicy,
+    now: datetime,
+) -> Decision[Changes, Hold]:
+    books, told = settled(wallet, lots, policy, now)
+    parted = ledger_holds.part(books.wallet, books.lots, held.lots, 0)
+    books.book(
+        ledger_holds.give_back_held(books.wallet, books.lots, parted, _cause_of(held, now), policy)
     )
+    ledger_settling.end_lots(books, now, now)
+    return _held(books, replace(held, state=state, lots=()), told)
 
 
-def _held(movement: Movement, changed: Hold) -> Decision[Changes, Hold]:
+def _grant_grace(books: Books, cause: Cause, policy: CurrencyPolicy) -> None:
+    """Let lots live on for a while that have ended and got points back."""
+    until = expiry.grace_time(cause.now, policy)
+    for lot in tuple(books.lots.values()):
+        if lot.remaining and ledger_clock.has_ended(lot, books.wallet.slide_time, cause.now):
+            books.book(ledger_settling.extend(books.wallet, lot, until, cause, policy))
+
+
+def _held(books: Books, changed: Hold, told: tuple[Event, ...]) -> Decision[Changes, Hold]:
     return Decision(
-        state=Changes(movement=movement, hold=changed),
+        state=Changes(movements=tuple(books.movements), wallets=books.rewritten, hold=changed),
         answer=changed,
-        events=(HoldChanged(hold=changed),),
+        events=(*told, *clock_events(books), HoldChanged(hold=changed)),
     )
 
 

@@ -1,16 +1,21 @@
-"""How points move: double entry, lots, holds, debt, and the hash chain of a wallet.
+"""How points move: double entry, lots, debt, and the hash chain of a wallet.
 
 Every movement makes one entry whose changes sum to zero, and says which lots it made or used.
-Always: available = sum of what remains in the lots; held = sum of the open holds; a lot's amount =
-what remains + what its uses took; sequence counts the entries from 1; spendable is never below 0.
-A credit, and whatever comes back to the wallet, repays debt first.
+Always: available, and pending, = sum of what remains in such lots; held = sum of the open holds; a
+lot's amount = what remains + what its uses took; sequence counts the entries from 1; spendable is
+never below 0.
+What becomes available, or comes back to the wallet, repays debt first.
+Holds are in `ledger_holds.py`, what the clock brings in `ledger_settling.py`, gifts, corrections
+and mergers in `ledger_transfers.py`. All expect a wallet that is settled.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from json.encoder import encode_basestring as _quoted  # a text as JSON has it, not as ASCII
 
+from services.earning import ledger_clock
 from services.earning.domain import (
     EARNED_MAX,
     NO_ACTIVITY,
@@ -23,12 +28,21 @@ from services.earning.domain import (
     ReversalPolicy,
     Wallet,
 )
+from services.earning.expiry import (
+    CurrencyPolicy,
+    PendingFor,
+    Sliding,
+    UntilConfirmed,
+    expire_time,
+)
 from services.earning.refusals import PointsOutOfRange
 from shared.values import value
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _NEVER = datetime.max.replace(tzinfo=UTC)
+MADE = -1
+"""Stands for the lot that an entry makes, in a change whose sequence is not known yet."""
 
 
 @value
@@ -55,7 +69,10 @@ class Movement:
 
 @value
 class Change:
-    """The change of each account of a wallet; the program's account takes the opposite."""
+    """The change of each account of a wallet; the program's account takes the opposite.
+
+    `lot_sequence` is the lot whose times the entry tells: 0 for none, `MADE` for the one it makes.
+    """
 
     type: EntryType
     account: Account = Account.NONE
@@ -66,14 +83,27 @@ class Change:
     earned: int = 0
     spent: int = 0
     reversed: int = 0
+    expired: int = 0
+    lot_sequence: int = 0
+    lot_available_time: datetime | None = None
+    lot_expire_time: datetime | None = None
+    slide_time: datetime | None = None
 
 
 # Lots --------------------------------------------------------------------------------------------
 
 
-def use_order(lot: Lot) -> tuple[datetime, int]:
+def use_order(lot: Lot, slide_time: datetime | None = None) -> tuple[datetime, int]:
     """Earliest expiry first, then earliest earned; what never expires comes last."""
-    return lot.expire_time or _NEVER, lot.lot_sequence
+    return ledger_clock.end_of(lot, slide_time) or _NEVER, lot.lot_sequence
+
+
+def usable(wallet: Wallet, lots: Mapping[int, Lot]) -> list[Lot]:
+    """Lots whose points are available, in the order in which they are used."""
+    slide = wallet.slide_time
+    return sorted(
+        [lot for lot in lots.values() if not lot.is_pending], key=lambda lot: use_order(lot, slide)
+    )
 
 
 def take(lots: Iterable[Lot], points: int) -> list[LotUse]:
@@ -104,12 +134,13 @@ def merged(uses: Iterable[LotUse]) -> tuple[LotUse, ...]:
 def after(lots: Mapping[int, Lot], uses: Iterable[LotUse]) -> tuple[Lot, ...]:
     """The lots that uses changed, as they are afterwards."""
     return tuple(
-        _with_remaining(lots[use.lot_sequence], lots[use.lot_sequence].remaining + use.points)
+        with_remaining(lots[use.lot_sequence], lots[use.lot_sequence].remaining + use.points)
         for use in uses
     )
 
 
-def _with_remaining(lot: Lot, remaining: int) -> Lot:
+def with_remaining(lot: Lot, remaining: int) -> Lot:
+    """The lot with that much left in it."""
     return Lot(
         lot_sequence=lot.lot_sequence,
         amount=lot.amount,
@@ -117,16 +148,25 @@ def _with_remaining(lot: Lot, remaining: int) -> Lot:
         available_time=lot.available_time,
         expire_time=lot.expire_time,
         activity_id=lot.activity_id,
+        is_pending=lot.is_pending,
+        is_sliding=lot.is_sliding,
     )
 
 
 # Movements ---------------------------------------------------------------------------------------
 
 
-def credit(wallet: Wallet, points: int, type_: EntryType, cause: Cause) -> Movement:
-    """Issue at least one point: debt is repaid first. Refuses PointsOutOfRange."""
+def credit(
+    wallet: Wallet, points: int, type_: EntryType, cause: Cause, policy: CurrencyPolicy
+) -> Movement:
+    """Issue at least one point: debt is repaid first, unless they are pending.
+
+    Only points of activities are ever pending. Refuses PointsOutOfRange.
+    """
     if wallet.earned + points > EARNED_MAX:
         raise PointsOutOfRange(what="points that a wallet ever earned", limit=EARNED_MAX)
+    if policy.expiry is not None or policy.pending is not None:
+        return _credit_dated(wallet, points, type_, cause, policy)
     repaid = min(wallet.debt, points)
     change = Change(
         type=type_,
@@ -134,7 +174,43 @@ def credit(wallet: Wallet, points: int, type_: EntryType, cause: Cause) -> Movem
         available=points - repaid,
         debt=repaid,
         earned=points,
+        lot_sequence=MADE,
+        lot_available_time=cause.now,
     )
+    return making(wallet, change, points, repaid, cause)
+
+
+def _credit_dated(
+    wallet: Wallet, points: int, type_: EntryType, cause: Cause, policy: CurrencyPolicy
+) -> Movement:
+    pending = policy.pending if type_ is EntryType.EARN else None
+    available_time: datetime | None = cause.now
+    if isinstance(pending, PendingFor):
+        available_time = cause.now + pending.duration
+    elif isinstance(pending, UntilConfirmed):
+        available_time = None
+    ends = None
+    if available_time is not None and not isinstance(policy.expiry, Sliding | None):
+        ends = expire_time(policy.expiry, available_time, policy.zone)
+    repaid = 0 if pending else min(wallet.debt, points)
+    change = Change(
+        type=type_,
+        account=Account.ISSUANCE,
+        available=0 if pending else points - repaid,
+        pending=points if pending else 0,
+        debt=repaid,
+        earned=points,
+        lot_sequence=MADE,
+        lot_available_time=available_time,
+        lot_expire_time=ends,
+        slide_time=ledger_clock.moved_slide(wallet, policy, cause.now),
+    )
+    movement = making(wallet, change, points, repaid, cause)
+    return watched(movement, policy, cause)
+
+
+def making(wallet: Wallet, change: Change, points: int, repaid: int, cause: Cause) -> Movement:
+    """Post a change that makes a lot of `points`, out of which `repaid` goes at once."""
     sequence = wallet.sequence + 1
     uses = (LotUse(lot_sequence=sequence, points=-repaid),) if repaid else ()
     posted, entry = post(wallet, change, uses, cause)
@@ -142,9 +218,11 @@ def credit(wallet: Wallet, points: int, type_: EntryType, cause: Cause) -> Movem
         lot_sequence=sequence,
         amount=points,
         remaining=points - repaid,
-        available_time=cause.now,
-        expire_time=None,
+        available_time=change.lot_available_time,
+        expire_time=change.lot_expire_time,
         activity_id=cause.activity_id,
+        is_pending=change.pending > 0,
+        is_sliding=change.slide_time is not None and change.lot_expire_time is None,
     )
     return Movement(wallet=posted, entry=entry, made=made)
 
@@ -159,14 +237,13 @@ def take_back(
 ) -> Movement | None:
     """Take reversed points: from the activity's own lot, then others, then as debt (*policy*).
 
-    None when nothing could be taken.
+    Of pending points only the activity's own are taken. None when nothing could be taken.
     """
     own = [lots[own_lot]] if own_lot in lots else []
     uses = take(own, points)
+    pending = -total(uses) if own and own[0].is_pending else 0
     if policy is not ReversalPolicy.ONLY_THIS_ACTIVITY:
-        others = sorted(
-            (lot for lot in lots.values() if lot.lot_sequence != own_lot), key=use_order
-        )
+        others = [lot for lot in usable(wallet, lots) if lot.lot_sequence != own_lot]
         uses += take(others, points + total(uses))
     taken = -total(uses)
     owed = points - taken if policy is ReversalPolicy.ALLOW_DEBT else 0
@@ -175,112 +252,32 @@ def take_back(
     change = Change(
         type=EntryType.REVERSE,
         account=Account.REVERSAL,
-        available=-taken,
+        available=pending - taken,
+        pending=-pending,
         debt=-owed,
         reversed=taken + owed,
     )
-    return _moved(wallet, lots, change, uses, cause)
+    return moved(wallet, lots, change, uses, cause)
 
 
-def set_aside(wallet: Wallet, lots: Mapping[int, Lot], points: int, cause: Cause) -> Movement:
-    """Move available points, at most what there is, to the held ones, out of their lots."""
-    uses = take(sorted(lots.values(), key=use_order), points)
-    change = Change(type=EntryType.HOLD, available=-points, held=points)
-    return _moved(wallet, lots, change, uses, cause)
-
-
-def spend_held(
-    wallet: Wallet,
-    lots: Mapping[int, Lot],
-    held: Sequence[LotUse],
-    points: int,
-    cause: Cause,
-) -> Movement:
-    """End a hold by spending `points` of it, first used first; the rest goes back to its lots."""
-    held_points = -total(held)
-    back = _given_back(_ordered(held, lots), skip=points, points=held_points - points)
-    repaid, uses = _repaying(wallet, lots, back)
-    change = Change(
-        type=EntryType.CAPTURE,
-        account=Account.REDEMPTION,
-        held=-held_points,
-        available=held_points - points - repaid,
-        debt=repaid,
-        spent=points,
-    )
-    return _moved(wallet, lots, change, uses, cause)
-
-
-def give_back_held(
-    wallet: Wallet, lots: Mapping[int, Lot], held: Sequence[LotUse], cause: Cause
-) -> Movement:
-    """End a hold by giving all of it back to its lots."""
-    points = -total(held)
-    back = _given_back(_ordered(held, lots), skip=0, points=points)
-    repaid, uses = _repaying(wallet, lots, back)
-    change = Change(type=EntryType.VOID, held=-points, available=points - repaid, debt=repaid)
-    return _moved(wallet, lots, change, uses, cause)
-
-
-def give_back_spent(
-    wallet: Wallet,
-    lots: Mapping[int, Lot],
-    held: Sequence[LotUse],
-    remaining_captured: int,
-    points: int,
-    cause: Cause,
-) -> Movement:
-    """Refund `points` of what is still captured of a hold; what was used last goes back first."""
-    kept = remaining_captured - points
-    back = _given_back(_ordered(held, lots), skip=kept, points=points)
-    repaid, uses = _repaying(wallet, lots, back)
-    change = Change(
-        type=EntryType.REFUND,
-        account=Account.REDEMPTION,
-        available=points - repaid,
-        debt=repaid,
-        spent=-points,
-    )
-    return _moved(wallet, lots, change, uses, cause)
-
-
-def _ordered(held: Sequence[LotUse], lots: Mapping[int, Lot]) -> list[LotUse]:
-    return sorted(held, key=lambda use: use_order(lots[use.lot_sequence]))
-
-
-def _given_back(held: Sequence[LotUse], *, skip: int, points: int) -> list[LotUse]:
-    """Uses that give `points` back, passing over the first `skip` points of what was taken."""
-    back = []
-    for use in held:
-        passed = min(skip, -use.points)
-        skip -= passed
-        if part := min(points, -use.points - passed):
-            back.append(LotUse(lot_sequence=use.lot_sequence, points=part))
-            points -= part
-    return back
-
-
-def _repaying(
-    wallet: Wallet, lots: Mapping[int, Lot], back: Sequence[LotUse]
-) -> tuple[int, tuple[LotUse, ...]]:
-    """How much debt is repaid from what comes back, and the uses with that taken out again."""
-    repaid = min(wallet.debt, total(back))
-    if not repaid:
-        return 0, tuple(back)
-    returned = [_with_remaining(lots[use.lot_sequence], use.points) for use in back]
-    return repaid, merged((*back, *take(returned, repaid)))
-
-
-def _moved(
+def moved(
     wallet: Wallet,
     lots: Mapping[int, Lot],
     change: Change,
     uses: Iterable[LotUse],
     cause: Cause,
 ) -> Movement:
+    """Post a change that uses lots."""
     in_order = merged(uses)
     posted, entry = post(wallet, change, in_order, cause)
     return Movement(wallet=posted, entry=entry, changed=after(lots, in_order))
+
+
+def watched(movement: Movement, policy: CurrencyPolicy, cause: Cause) -> Movement:
+    """The movement, with a wallet that the clock looks at in time for the lots it left."""
+    lots = movement.changed if movement.made is None else (*movement.changed, movement.made)
+    wallet = ledger_clock.watching(movement.wallet, lots, policy, cause.now)
+    return movement if wallet is movement.wallet else replace(movement, wallet=wallet)
 
 
 # Entries -----------------------------------------------------------------------------------------
@@ -316,6 +313,10 @@ def post(
         explanation=cause.explanation,
         lot_uses=uses,
         chain_hash=chain_hash,
+        lot_sequence=sequence if change.lot_sequence == MADE else change.lot_sequence,
+        lot_available_time=change.lot_available_time,
+        lot_expire_time=change.lot_expire_time,
+        slide_time=change.slide_time,
     )
     posted = Wallet(
         program_id=wallet.program_id,
@@ -327,10 +328,12 @@ def post(
         debt=wallet.debt - change.debt,
         earned=wallet.earned + change.earned,
         spent=wallet.spent + change.spent,
-        expired=wallet.expired,
+        expired=wallet.expired + change.expired,
         reversed=wallet.reversed + change.reversed,
         sequence=sequence,
         chain_hash=chain_hash,
+        slide_time=change.slide_time or wallet.slide_time,
+        next_time=wallet.next_time,
         frozen=wallet.frozen,
     )
     return posted, entry
@@ -352,10 +355,11 @@ def canonical_text(
 ) -> str:
     """The canonical form of an entry: a JSON array of its columns, then of its lot uses.
 
-    The columns are those of `Entry` up to `explanation`, in that order, with instants as
-    microseconds; uses are pairs of lot and points in the order of the lots. Nothing is escaped but
-    what JSON demands.
+    The columns are those of `Entry` up to `explanation`, then its lot with the lot's times and the
+    time it slides to; instants are microseconds, null where there is none. Uses are pairs of lot
+    and points in the order of the lots. Nothing is escaped but what JSON demands.
     """
+    lot = sequence if change.lot_sequence == MADE else change.lot_sequence
     used = ",".join([f"[{use.lot_sequence},{use.points}]" for use in uses])
     return (
         f"[{_quoted(wallet.program_id)},{_quoted(wallet.member_key)},{_quoted(wallet.currency_id)},"
@@ -363,8 +367,14 @@ def canonical_text(
         f"{change.available},{change.pending},{change.held},{change.debt},"
         f'"{change.account.value}",{program_delta},{available_after},'
         f"{_quoted(cause.activity_id)},{_quoted(cause.reference)},{_quoted(cause.reason)},"
-        f"{micros(cause.occurred_time)},{micros(cause.now)},{_quoted(cause.explanation)},[{used}]]"
+        f"{micros(cause.occurred_time)},{micros(cause.now)},{_quoted(cause.explanation)},"
+        f"{lot},{_instant(change.lot_available_time)},{_instant(change.lot_expire_time)},"
+        f"{_instant(change.slide_time)},[{used}]]"
     )
+
+
+def _instant(instant: datetime | None) -> str:
+    return "null" if instant is None else str(micros(instant))
 
 
 def chained(previous: bytes, canonical: str) -> bytes:

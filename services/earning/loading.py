@@ -21,11 +21,13 @@ from services.earning.commands import (
     ReverseActivity,
     VoidHold,
 )
+from services.earning.commands_ledger import ConfirmActivity, SettleWallet
 from services.earning.documents import EarningPrograms
 from services.earning.domain import (
     Member,
     MemberKey,
 )
+from services.earning.settlement import is_due
 from services.earning.world import Identifier, WalletKey, World
 from shared.database import Tx
 from shared.ids import Ids, member_key
@@ -55,7 +57,7 @@ async def load(
     else:
         world.receipts_used = await store.used_receipts(tx, records)
     await loading_members.lock(tx, world, loading_members.only(asked))
-    await _load_ledger(tx, world, asked, lock=claim)
+    await _load_ledger(tx, world, asked, now, lock=claim)
     await _load_levels(tx, world, records)
     return world
 
@@ -112,9 +114,15 @@ def _may_enroll(world: World, command: Command) -> bool:
     return isinstance(command, EnrollMember)
 
 
-async def _load_ledger(tx: Tx, world: World, commands: Sequence[Command], *, lock: bool) -> None:
+async def _load_ledger(
+    tx: Tx, world: World, commands: Sequence[Command], now: datetime, *, lock: bool
+) -> None:
     """Lock the wallets of members and of what is reversed or held, then load what hangs on them."""
-    reversals = {(each.program_id, each.activity_id) for each in _only(ReverseActivity, commands)}
+    reversals = {
+        (each.program_id, each.activity_id)
+        for each in commands
+        if isinstance(each, ReverseActivity | ConfirmActivity)
+    }
     held = {
         (each.program_id, each.hold_id)
         for each in commands
@@ -138,6 +146,8 @@ async def _load_ledger(tx: Tx, world: World, commands: Sequence[Command], *, loc
             using_lots.add(key)
     world.wallets = await store.lock_wallets(tx, keys, lock=lock)
     loading_members.check_still_there(world)
+    using_lots |= await loading_members.follow_merged(tx, world, lock=lock)
+    using_lots.update([key for key, each in world.wallets.items() if is_due(each, now)])
     world.lots = await store.load_open_lots(tx, using_lots)
     world.holds = await store.load_holds(tx, held, world.lots)
     await store.load_activities(tx, world, reversals)
@@ -146,6 +156,8 @@ async def _load_ledger(tx: Tx, world: World, commands: Sequence[Command], *, loc
 def _wallet_of_member(world: World, command: Command) -> WalletKey | None:
     """Wallet of the member that a command names; None for one who is about to be enrolled."""
     program = world.programs[command.program_id]
+    if isinstance(command, SettleWallet):
+        return program.program_id, command.member_key, command.currency_id
     if isinstance(command, CreditPoints | HoldPoints) and command.member.member_key:
         return program.program_id, command.member.member_key, program.currency_id
     name = _identifier(command)

@@ -3,10 +3,10 @@
 Every read is one transaction, so what it shows was true at one instant.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from services.earning import decisions, store_members, store_reads
+from services.earning import decisions, ledger_clock, store, store_members, store_reads
 from services.earning.commands import RecordActivity
 from services.earning.documents import EarningPrograms
 from services.earning.domain import (
@@ -19,13 +19,16 @@ from services.earning.domain import (
     Wallet,
 )
 from services.earning.events import Recorded
+from services.earning.ledger_clock import Expiring
 from services.earning.operations import EarningWork
+from services.earning.settlement import settled
 from services.earning.store_reads import LedgerSummary
 from shared import errors, paging
 from shared.clock import Clock
 from shared.database import Database, Tx, from_micros, to_micros
 
 _PAGE_SIZE = 50
+_EXPIRING_MAX = 100
 _PAGE_SIZE_MAX = 1_000
 _SEQUENCE_END = 2**62
 _TIME_END = datetime.max.replace(tzinfo=UTC)
@@ -47,6 +50,14 @@ class ActivityPage:
     next_page_token: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalletNow:
+    """A wallet as it is when everything due is booked, and the next ends of its points."""
+
+    wallet: Wallet
+    expiring: tuple[Expiring, ...] = ()
+
+
 class Queries:
     """Reads of the service."""
 
@@ -60,11 +71,21 @@ class Queries:
 
     async def wallet(
         self, program_id: ProgramId, member_id: MemberId, currency_id: CurrencyId
-    ) -> Wallet:
+    ) -> WalletNow:
         """A member's wallet. Refuses ProgramNotFound, MemberNotFound, CurrencyNotFound."""
         async with self._database.reading() as tx:
             key, currency = await self._meant(tx, program_id, member_id, currency_id)
-            return await store_reads.wallet(tx, program_id, key, currency)
+            wallet = await store_reads.wallet(tx, program_id, key, currency)
+            if wallet.next_time is None:
+                return WalletNow(wallet=wallet)  # nothing of it ever ends
+            program = (await self._programs.require(tx, program_id)).program
+            place = (program_id, key, currency)
+            lots = (await store.load_open_lots(tx, [place]))[place]
+        policy = decisions.policy_of(program, currency)
+        books, _ = settled(wallet, lots, policy, self._clock.now())
+        expiring = ledger_clock.expiring(books.wallet, books.lots.values(), _EXPIRING_MAX)
+        now = replace(books.wallet, sequence=wallet.sequence, chain_hash=wallet.chain_hash)
+        return WalletNow(wallet=now, expiring=tuple(expiring))
 
     async def entries(
         self,

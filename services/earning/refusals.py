@@ -92,6 +92,14 @@ class NothingLeftToReverse(errors.FailedPrecondition):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
+class ActivityNotPending(errors.FailedPrecondition):
+    """No points of the activity wait to become available."""
+
+    message = "no points of activity {activity_id} are pending"
+    activity_id: str
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
 class QuantityNotReturnable(errors.FailedPrecondition):
     """More units of a line than have not been returned yet."""
 

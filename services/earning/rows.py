@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import orjson
+
 from services.earning.domain import (
     Account,
     ActivityRecord,
@@ -37,6 +39,8 @@ def wallet_row(wallet: Wallet) -> dict[str, object]:
         "reversed": wallet.reversed,
         "sequence": wallet.sequence,
         "chain_hash": wallet.chain_hash,
+        "slide_time": wallet.slide_time,
+        "next_time": wallet.next_time,
         "frozen": wallet.frozen,
     }
 
@@ -57,6 +61,8 @@ def wallet_of(row: Row) -> Wallet:
         reversed=row.reversed,
         sequence=row.sequence,
         chain_hash=bytes(row.chain_hash),
+        slide_time=row.slide_time,
+        next_time=row.next_time,
         frozen=row.frozen,
     )
 
@@ -83,6 +89,10 @@ def entry_row(entry: Entry) -> dict[str, object]:
         "create_time": entry.create_time,
         "explanation": entry.explanation,
         "chain_hash": entry.chain_hash,
+        "lot_sequence": entry.lot_sequence,
+        "lot_available_time": entry.lot_available_time,
+        "lot_expire_time": entry.lot_expire_time,
+        "slide_time": entry.slide_time,
     }
 
 
@@ -112,6 +122,10 @@ def entry_of(row: Row, lot_uses: tuple[LotUse, ...]) -> Entry:
         explanation=row.explanation,
         lot_uses=lot_uses,
         chain_hash=bytes(row.chain_hash),
+        lot_sequence=row.lot_sequence,
+        lot_available_time=row.lot_available_time,
+        lot_expire_time=row.lot_expire_time,
+        slide_time=row.slide_time,
     )
 
 
@@ -143,11 +157,13 @@ def lot_row(wallet: tuple[str, str, str], lot: Lot) -> dict[str, object]:
         "available_time": lot.available_time,
         "expire_time": lot.expire_time,
         "activity_id": lot.activity_id,
+        "is_pending": 1 if lot.is_pending else 0,
+        "is_sliding": 1 if lot.is_sliding else 0,
     }
 
 
 def lot_change_row(wallet: tuple[str, str, str], lot: Lot) -> dict[str, object]:
-    """Columns of `lots` that change, and the key."""
+    """Columns of `lots` that uses change, and the key."""
     return {
         "program_id": wallet[0],
         "member_key": wallet[1],
@@ -167,11 +183,13 @@ def lot_of(row: Row) -> Lot:
         available_time=row.available_time,
         expire_time=row.expire_time,
         activity_id=row.activity_id,
+        is_pending=bool(row.is_pending),
+        is_sliding=bool(row.is_sliding),
     )
 
 
 def hold_row(hold: Hold) -> dict[str, object]:
-    """Columns of `holds`; what it took is told by the uses of its entry."""
+    """Columns of `holds`."""
     return {
         **hold_change_row(hold),
         "member_key": hold.member_key,
@@ -191,11 +209,12 @@ def hold_change_row(hold: Hold) -> dict[str, object]:
         "captured": hold.captured,
         "refunded": hold.refunded,
         "state": hold.state.value,
+        "lots": record.dumps([(use.lot_sequence, use.points) for use in hold.lots]),
     }
 
 
-def hold_of(row: Row, lots: tuple[LotUse, ...]) -> Hold:
-    """The hold of a row of `holds`, with what its entry took from the lots."""
+def hold_of(row: Row) -> Hold:
+    """The hold of a row of `holds`."""
     return Hold(
         program_id=row.program_id,
         hold_id=row.hold_id,
@@ -208,7 +227,9 @@ def hold_of(row: Row, lots: tuple[LotUse, ...]) -> Hold:
         expire_time=row.expire_time,
         reference=row.reference,
         entry_sequence=row.entry_sequence,
-        lots=lots,
+        lots=tuple(
+            LotUse(lot_sequence=lot, points=points) for lot, points in orjson.loads(row.lots)
+        ),
     )
 
 

@@ -6,7 +6,8 @@ division happens at the end, rounded as the program says (`semantics.md`, "Activ
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 from json.encoder import encode_basestring as _quoted  # a text as JSON has it, not as ASCII
@@ -23,6 +24,7 @@ from services.earning.domain import (
     ReversalPolicy,
     RuleId,
 )
+from services.earning.expiry import CurrencyPolicy
 from services.earning.refusals import PointsOutOfRange
 from shared.values import value
 
@@ -110,6 +112,7 @@ class Program:
     enroll_unknown_members: bool = False
     accepted_past: timedelta = timedelta(days=400)
     accepted_future: timedelta = timedelta(minutes=5)
+    currencies: Mapping[CurrencyId, CurrencyPolicy] = field(default_factory=dict)
 
 
 @value

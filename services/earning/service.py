@@ -6,7 +6,7 @@ from services.earning import documents, servicer, servicer_members, tables
 from services.earning.documents import SOURCE, Documents
 from services.earning.erasure import Erasure
 from services.earning.followers import commands_of
-from services.earning.jobs import ExpireHolds
+from services.earning.jobs import ExpireHolds, SettleWallets
 from services.earning.operations import EarningWork
 from services.earning.queries import Queries
 from services.earning.queries_members import MemberQueries
@@ -53,11 +53,12 @@ async def start(
     )
     erasure = Erasure(base.database, settings.partitions)
     expire = ExpireHolds(base.database, writing.group_commit, base.clock)
+    settle = SettleWallets(base.database, writing.group_commit, base.clock)
     parts = Parts(
         servicers=[
             (add_EarningServiceServicer_to_server, earning, servicer.NAME),
             (add_MemberServiceServicer_to_server, members, servicer_members.NAME),
         ],
-        jobs=(applied.job(), expire.job(), erasure.job()),
+        jobs=(applied.job(), expire.job(), settle.job(), erasure.job()),
     )
     return await assembly.start(base, writing, parts)

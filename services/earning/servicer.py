@@ -129,17 +129,27 @@ class EarningServicer(pb_grpc.EarningServiceServicer):
 
     # Points --------------------------------------------------------------------------------------
 
+    async def ConfirmActivity(
+        self, request: pb.ConfirmActivityRequest, context: Context
+    ) -> pb.ConfirmActivityResponse:
+        """Make the pending points of an activity available."""
+        del context
+        outcome = await self._group_commit.submit(wire.confirm_from_proto(request))
+        entry = answers.entry_to_proto(cast("Entry", outcome.answer))
+        return pb.ConfirmActivityResponse(entry=entry, feed_token=outcome.token)
+
     async def GetWallet(
         self, request: pb.GetWalletRequest, context: Context
     ) -> pb.GetWalletResponse:
         """Give a member's points."""
         del context
-        wallet = await self._queries.wallet(
+        now = await self._queries.wallet(
             ProgramId(request.program_id),
             MemberId(request.member_id),
             CurrencyId(request.currency_id),
         )
-        return pb.GetWalletResponse(wallet=answers.wallet_to_proto(wallet, request.member_id))
+        wallet = answers.wallet_to_proto(now.wallet, request.member_id, now.expiring)
+        return pb.GetWalletResponse(wallet=wallet)
 
     async def ListEntries(
         self, request: pb.ListEntriesRequest, context: Context

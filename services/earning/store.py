@@ -16,7 +16,6 @@ from services.earning.domain import (
     CurrencyId,
     Hold,
     Lot,
-    LotUse,
     Member,
     MemberKey,
     Wallet,
@@ -35,7 +34,6 @@ from shared.database import Row, Tx
 
 _WALLET = ("program_id", "member_key", "currency_id")
 _LOT = (*_WALLET, "lot_sequence")
-_ENTRY = (*_WALLET, "sequence")
 _IDENTIFIER = ("program_id", "identifier")
 _MEMBER = ("program_id", "member_key")
 _ACTIVITY = ("program_id", "activity_id")
@@ -207,22 +205,16 @@ async def load_holds(
 ) -> dict[HoldKey, Hold]:
     """Holds of locked wallets; the lots that they took are added to `lots`, also used-up ones."""
     found = await tx.select(tables.holds, list(keys), key=_HOLD)
-    entries = [(*_wallet_key(row), row.entry_sequence) for row in found]
-    uses: dict[tuple[object, ...], list[LotUse]] = {}
-    missing: list[tuple[object, ...]] = []
-    for row in await tx.select(tables.lot_uses, entries, key=_ENTRY):
-        key = _wallet_key(row)
-        uses.setdefault((*key, row.sequence), []).append(rows.use_of(row))
-        if row.lot_sequence not in lots[key]:
-            missing.append((*key, row.lot_sequence))
-    for row in await tx.select(tables.lots, missing, key=_LOT):
-        lots[_wallet_key(row)][row.lot_sequence] = rows.lot_of(row)
-    return {
-        (row.program_id, row.hold_id): rows.hold_of(
-            row, tuple(uses.get((*_wallet_key(row), row.entry_sequence), ()))
+    holds: dict[HoldKey, Hold] = {(row.program_id, row.hold_id): rows.hold_of(row) for row in found}
+    missing: set[tuple[str, str, str, int]] = set()
+    for hold in holds.values():
+        key = (hold.program_id, hold.member_key, hold.currency_id)
+        missing.update(
+            (*key, use.lot_sequence) for use in hold.lots if use.lot_sequence not in lots[key]
         )
-        for row in found
-    }
+    for row in await tx.select(tables.lots, sorted(missing), key=_LOT):
+        lots[_wallet_key(row)][row.lot_sequence] = rows.lot_of(row)
+    return holds
 
 
 async def load_activities(tx: Tx, world: World, keys: Collection[ActivityKey]) -> None:

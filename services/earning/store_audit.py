@@ -121,7 +121,7 @@ async def owned(tx: Tx, program_id: ProgramId, after: str, upto: str) -> Owned:
         lots.setdefault(_owner(row), []).append(rows.lot_of(row))
     holds: dict[Owner, list[Hold]] = {}
     for row in await tx.fetch(_ranges[tables.holds], keys):
-        holds.setdefault(_owner(row), []).append(rows.hold_of(row, ()))
+        holds.setdefault(_owner(row), []).append(rows.hold_of(row))
     wallets = await tx.fetch(_ranges[tables.wallets], keys)
     frozen = {
         row.member_key: FROZEN_OF[MemberState(row.state)]

@@ -41,6 +41,15 @@ _merged = (
     )
     .order_by(_members.member_key)
 )
+_moved_on = (
+    sa.update(tables.members)
+    .where(
+        _members.program_id == sa.bindparam("in_program"),
+        _members.merged_into == sa.bindparam("ended"),
+        _members.merged_into != sa.literal_column("''"),
+    )
+    .values(merged_into=sa.bindparam("goes_to"))
+)
 _holds = tables.holds.c
 _hold_page = (
     sa.select(tables.holds)
@@ -124,6 +133,29 @@ async def family(tx: Tx, program_id: ProgramId, member_key: MemberKey) -> list[M
     return [member_key, *[MemberKey(row.member_key) for row in found]]
 
 
+async def merged_into(tx: Tx, places: Sequence[MemberPlace]) -> dict[MemberPlace, MemberKey]:
+    """Into whom members were merged; others are left out."""
+    found = await tx.select(tables.members, places, key=_MEMBER)
+    return {
+        (row.program_id, row.member_key): MemberKey(row.merged_into)
+        for row in found
+        if row.merged_into
+    }
+
+
+async def move_merged(tx: Tx, ended: Sequence[MemberRecord]) -> None:
+    """Those that were merged into members who end go on to where these go."""
+    for member in ended:
+        await tx.execute(
+            _moved_on,
+            {
+                "in_program": member.program_id,
+                "ended": member.member_key,
+                "goes_to": member.merged_into,
+            },
+        )
+
+
 async def wallets(tx: Tx, program_id: ProgramId, keys: Sequence[MemberKey]) -> list[Wallet]:
     """Wallets of members that were ever used, in the order of keys and currencies."""
     found = await tx.select(
@@ -143,7 +175,7 @@ async def holds(
         _hold_page,
         {"program_id": program_id, "member_keys": list(keys), "after": after, "count": count},
     )
-    return [rows.hold_of(row, ()) for row in found]
+    return [rows.hold_of(row) for row in found]
 
 
 # Saving ------------------------------------------------------------------------------------------
@@ -174,6 +206,7 @@ async def save(tx: Tx, world: World) -> None:
     changed = {place: world.members[place] for place in sorted(world.changed_members)}
     old = [_changed_row(each) for place, each in changed.items() if place not in made]
     await tx.update(tables.members, old, key=_MEMBER)
+    await move_merged(tx, [each for each in changed.values() if each.merged_into])
     await _save_identifiers(tx, world, changed)
     await _save_profiles(tx, world, changed)
 

@@ -67,6 +67,27 @@ _due_holds = (
     .order_by(_holds.expire_time, _holds.program_id, _holds.hold_id)
     .limit(sa.bindparam("count"))
 )
+_due_wallet = _wallets.next_time <= sa.bindparam("now", type_=sa.BigInteger)
+_due_wallet_count = sa.select(sa.func.count().label("due")).select_from(
+    sa.select(_wallets.next_time).where(_due_wallet).limit(sa.bindparam("count")).subquery()
+)
+_due_wallets = (
+    sa.select(_wallets.program_id, _wallets.member_key, _wallets.currency_id, _wallets.next_time)
+    .where(
+        _due_wallet,
+        sa.tuple_(
+            _wallets.next_time, _wallets.program_id, _wallets.member_key, _wallets.currency_id
+        )
+        > sa.tuple_(
+            sa.bindparam("after_time", type_=sa.BigInteger),
+            sa.bindparam("after_program", type_=sa.Text),
+            sa.bindparam("after_member", type_=sa.Text),
+            sa.bindparam("after_currency", type_=sa.Text),
+        ),
+    )
+    .order_by(_wallets.next_time, _wallets.program_id, _wallets.member_key, _wallets.currency_id)
+    .limit(sa.bindparam("count"))
+)
 
 
 def _sum(column: sa.ColumnElement[int], name: str) -> sa.Label[int]:
@@ -120,6 +141,16 @@ class LedgerSummary:
     pending: int
     held: int
     debt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueWallet:
+    """A wallet that the clock looks at from `next_time` on."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    currency_id: CurrencyId
+    next_time: datetime
 
 
 async def find_member(tx: Tx, program_id: ProgramId, member_id: MemberId) -> MemberKey | None:
@@ -236,6 +267,37 @@ async def due_holds(tx: Tx, now: datetime, count: int) -> list[tuple[ProgramId, 
     return [(row.program_id, row.hold_id) for row in found]
 
 
+async def due_wallet_count(tx: Tx, now: datetime, count: int) -> int:
+    """Number of wallets of which the clock has made something due, at most `count`."""
+    found = await tx.fetch(_due_wallet_count, {"now": to_micros(now), "count": count})
+    return int(found[0].due)
+
+
+async def due_wallets(
+    tx: Tx, now: datetime, after: DueWallet | None, count: int
+) -> list[DueWallet]:
+    """Wallets of which the clock has made something due, the earliest first, beyond `after`."""
+    place = (
+        (to_micros(after.next_time), after.program_id, after.member_key, after.currency_id)
+        if after
+        else (-(2**62), "", "", "")
+    )
+    names = ("after_time", "after_program", "after_member", "after_currency")
+    found = await tx.fetch(
+        _due_wallets,
+        {"now": to_micros(now), "count": count, **dict(zip(names, place, strict=True))},
+    )
+    return [
+        DueWallet(
+            program_id=row.program_id,
+            member_key=row.member_key,
+            currency_id=row.currency_id,
+            next_time=row.next_time,
+        )
+        for row in found
+    ]
+
+
 async def summary(tx: Tx, program_id: str, currency_id: str) -> LedgerSummary:
     """Totals of a program, summed from the entries."""
     key = {"program_id": program_id}
@@ -260,7 +322,7 @@ async def summary(tx: Tx, program_id: str, currency_id: str) -> LedgerSummary:
         credited=-program(EntryType.CREDIT),
         reversed=program(EntryType.REVERSE),
         spent=program(EntryType.CAPTURE, EntryType.REFUND),
-        expired=program(EntryType.EXPIRE),
+        expired=program(EntryType.EXPIRE, EntryType.REINSTATE),
         available=total("available"),
         pending=total("pending"),
         held=total("held"),

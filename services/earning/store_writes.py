@@ -70,9 +70,15 @@ async def _save_wallets(tx: Tx, world: World) -> None:
         tables.lots, [rows.lot_row(key, world.lots[key][lot]) for key, lot in world.made_lots]
     )
     used = world.changed_lots - world.made_lots
+    dated = world.dated_lots - world.made_lots
     await tx.update(
         tables.lots,
-        [rows.lot_change_row(key, world.lots[key][lot]) for key, lot in sorted(used)],
+        [rows.lot_change_row(key, world.lots[key][lot]) for key, lot in sorted(used - dated)],
+        key=_LOT,
+    )
+    await tx.update(
+        tables.lots,
+        [rows.lot_row(key, world.lots[key][lot]) for key, lot in sorted(dated)],
         key=_LOT,
     )
 

@@ -129,10 +129,18 @@ wallets = Table(
     _number("reversed"),
     _number("sequence"),
     Column("chain_hash", LargeBinary, nullable=False),
+    Column("slide_time", Instant),
+    Column("next_time", Instant),
     Column("frozen", SmallInteger, nullable=False),
     PrimaryKeyConstraint("program_id", "member_key", "currency_id"),
     *_not_negative(
         "available", "pending", "held", "debt", "earned", "spent", "expired", "reversed"
+    ),
+    Index(
+        "ix_wallets_next_time",
+        "next_time",
+        postgresql_where=text("next_time IS NOT NULL"),
+        sqlite_where=text("next_time IS NOT NULL"),
     ),
     postgresql_with=_ROOM,
 )
@@ -160,6 +168,10 @@ entries = Table(
     Column("create_time", Instant, nullable=False),
     _id("explanation"),
     Column("chain_hash", LargeBinary, nullable=False),
+    _number("lot_sequence"),
+    Column("lot_available_time", Instant),
+    Column("lot_expire_time", Instant),
+    Column("slide_time", Instant),
     PrimaryKeyConstraint("program_id", "member_key", "currency_id", "sequence"),
     CheckConstraint("sequence >= 1", name="sequence"),
     CheckConstraint(
@@ -180,9 +192,11 @@ lots = Table(
     _number("amount"),
     _number("remaining"),
     Column("is_open", SmallInteger, nullable=False),
-    Column("available_time", Instant, nullable=False),
+    Column("available_time", Instant),
     Column("expire_time", Instant),
     _id("activity_id"),
+    Column("is_pending", SmallInteger, nullable=False),
+    Column("is_sliding", SmallInteger, nullable=False),
     PrimaryKeyConstraint("program_id", "member_key", "currency_id", "lot_sequence"),
     CheckConstraint("remaining >= 0 AND remaining <= amount", name="remaining"),
     CheckConstraint("is_open = CASE WHEN remaining > 0 THEN 1 ELSE 0 END", name="is_open"),
@@ -203,6 +217,7 @@ lot_uses = Table(
     CheckConstraint("points <> 0", name="points"),
 )
 
+# `lots` is JSON text: pairs of a lot and what the hold has out of it, below zero.
 holds = Table(
     "holds",
     metadata,
@@ -217,6 +232,7 @@ holds = Table(
     Column("expire_time", Instant, nullable=False),
     _id("reference"),
     _number("entry_sequence"),
+    _id("lots"),
     PrimaryKeyConstraint("program_id", "hold_id"),
     CheckConstraint("points > 0", name="points"),
     CheckConstraint("captured >= 0 AND captured <= points", name="captured"),

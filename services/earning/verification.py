@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 from services.earning import audit, store_audit, wire
-from services.earning.audit import Progress, Violation, WalletAudit
+from services.earning.audit import Progress, Violation
+from services.earning.audit_wallets import WalletAudit
 from services.earning.documents import EarningPrograms
 from services.earning.domain import ActivityRecord, CurrencyId, MemberKey, ProgramId, Wallet
 from services.earning.store_audit import Owner

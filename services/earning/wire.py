@@ -23,6 +23,7 @@ from services.earning.commands import (
     ReverseActivity,
     VoidHold,
 )
+from services.earning.commands_ledger import ConfirmActivity
 from services.earning.domain import (
     ActivityId,
     BoughtLine,
@@ -39,7 +40,10 @@ from services.earning.events import (
     HoldChanged,
     MemberChanged,
     MemberEnrolled,
+    PointsActivated,
     PointsCredited,
+    PointsExpired,
+    PointsExpiring,
 )
 from services.earning.ledger import EPOCH
 from services.earning.member_records import MEMBER_ID
@@ -179,6 +183,16 @@ def hold_from_proto(request: pb.HoldPointsRequest, unique: str) -> HoldPoints:
     )
 
 
+def confirm_from_proto(request: pb.ConfirmActivityRequest) -> ConfirmActivity:
+    """Command of a ConfirmActivity call."""
+    return ConfirmActivity(
+        program_id=ProgramId(request.program_id),
+        request_id=request.request_id,
+        activity_id=ActivityId(request.activity_id),
+        digest=digest(request),
+    )
+
+
 def _name(request: pb.HoldPointsRequest | pb.CreditPointsRequest) -> MemberName:
     return MemberName(
         member_id=MemberId(request.member_id), member_key=MemberKey(request.member_key)
@@ -276,6 +290,8 @@ def event_to_feed(event: Event) -> FeedRecord:
                 request_id=event.request_id,
             )
             return _fed(event.program_id, event.member_key, credited)
+        case PointsActivated() | PointsExpiring() | PointsExpired():
+            return _fed(event.program_id, event.member_key, _of_clock(event))
         case HoldChanged(hold=hold):
             changed = events_pb2.HoldChanged(
                 member_key=hold.member_key, hold=answers.hold_to_proto(hold)
@@ -283,6 +299,37 @@ def event_to_feed(event: Event) -> FeedRecord:
             return _fed(hold.program_id, hold.member_key, changed)
         case _:
             raise TypeError(f"{type(event).__name__} is no event of earning")
+
+
+def _of_clock(event: PointsActivated | PointsExpiring | PointsExpired) -> Message:
+    """What the clock brought, as the feed has it."""
+    match event:
+        case PointsActivated():
+            activated = events_pb2.PointsActivated(
+                member_key=event.member_key,
+                points=event.points,
+                currency_id=event.currency_id,
+                activity_id=event.activity_id,
+            )
+            answers.stamped(activated.available_time, event.available_time)
+            return activated
+        case PointsExpiring():
+            expiring = events_pb2.PointsExpiring(
+                member_key=event.member_key,
+                points=event.points,
+                currency_id=event.currency_id,
+                days=event.days,
+            )
+            answers.stamped(expiring.expire_time, event.expire_time)
+            return expiring
+        case PointsExpired():
+            expired = events_pb2.PointsExpired(
+                member_key=event.member_key,
+                points=event.points,
+                currency_id=event.currency_id,
+            )
+            answers.stamped(expired.expire_time, event.expire_time)
+            return expired
 
 
 def _fed(program_id: str, member_key: str, message: Message) -> FeedRecord:

@@ -45,7 +45,8 @@ class World:
     `receipts` are those that this batch claimed, with the activity that the claim names;
     `receipts_used` are those that are credited.
     `members` are those that commands change; `changed_members` are as they were before, and
-    `released` are identifiers that a command took away and none has given since.
+    `released` are identifiers that a command took away and none has given since. `merged` are those
+    into whom members were merged whom somebody still knows by a key, an activity or a hold.
     """
 
     programs: dict[ProgramId, Program] = field(default_factory=dict)
@@ -65,6 +66,7 @@ class World:
     entries: list[Entry] = field(default_factory=list)
     made_lots: set[tuple[WalletKey, int]] = field(default_factory=set)
     changed_lots: set[tuple[WalletKey, int]] = field(default_factory=set)
+    dated_lots: set[tuple[WalletKey, int]] = field(default_factory=set)
     made_activities: set[ActivityKey] = field(default_factory=set)
     reversed_activities: dict[ActivityKey, set[int]] = field(default_factory=dict)
     reversals: list[Reversal] = field(default_factory=list)
@@ -75,6 +77,11 @@ class World:
     members: dict[MemberPlace, MemberRecord] = field(default_factory=dict)
     changed_members: dict[MemberPlace, MemberRecord] = field(default_factory=dict)
     released: set[Identifier] = field(default_factory=set)
+    merged: dict[MemberPlace, MemberKey] = field(default_factory=dict)
+
+    def owner(self, program_id: ProgramId, member_key: MemberKey) -> MemberKey:
+        """Whoever has what was a member's: itself, or whom it was merged into."""
+        return self.merged.get((program_id, member_key), member_key)
 
     def put(self, state: Changes) -> None:
         """Take what a decision changed."""
@@ -82,12 +89,12 @@ class World:
             self._enroll(state.member)
         for member in state.members:
             self._change(member)
+        for movement in state.movements:
+            self._move(movement)
         for wallet in state.wallets:
             key = (wallet.program_id, wallet.member_key, wallet.currency_id)
             self.wallets[key] = wallet
             self.changed_wallets.add(key)
-        if state.movement is not None:
-            self._move(state.movement)
         if state.activity is not None:
             self._record(state.activity)
         if state.reversed_activity is not None:
@@ -118,6 +125,8 @@ class World:
         before = self.members[place]
         self.members[place] = after
         self.changed_members.setdefault(place, before)
+        if after.merged_into:
+            self.merged[place] = after.merged_into
         for name in before.names - after.names:
             if self.keys.get((place[0], name)) == place[1]:
                 del self.keys[place[0], name]
@@ -140,6 +149,8 @@ class World:
         for lot in movement.changed:
             lots[lot.lot_sequence] = lot
             self.changed_lots.add((key, lot.lot_sequence))
+            if lot.lot_sequence == movement.entry.lot_sequence:
+                self.dated_lots.add((key, lot.lot_sequence))
 
     def _record(self, made: ActivityRecord) -> None:
         key = (made.program_id, made.activity_id)

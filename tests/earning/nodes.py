@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -10,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from guerdon.earning.v1 import activity_pb2, program_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
-from services.earning import documents, tables, wire
+from services.earning import documents, program, tables, wire
 from services.earning.audit import Violation
 from services.earning.commands import Command, KeepLevel
 from services.earning.documents import Documents
@@ -27,9 +28,11 @@ from services.earning.domain import (
     Wallet,
 )
 from services.earning.events import Recorded
-from services.earning.jobs import ExpireHolds
+from services.earning.expiry import CurrencyPolicy
+from services.earning.jobs import ExpireHolds, SettleWallets
 from services.earning.operations import EarningWork
-from services.earning.queries import Queries
+from services.earning.queries import Queries, WalletNow
+from services.earning.rules import Program
 from services.earning.verification import Verification
 from shared import feed_log, migrate
 from shared.batches import Executor
@@ -37,6 +40,7 @@ from shared.clock import SimulatedClock
 from shared.database import Database
 from shared.group_commit import GroupCommit
 from shared.ids import SeededIds, partition_of
+from shared.programs import Programs
 from shared.work import Result, partition_of_item
 
 START = datetime.fromisoformat("2025-06-01T12:00:00+00:00")
@@ -138,14 +142,34 @@ def order(
     return made
 
 
-class Node:
-    """One process of earning."""
+Policies = dict[CurrencyId, CurrencyPolicy]
 
-    def __init__(self, database: Database, clock: SimulatedClock, seed: int = 1) -> None:
+
+class Node:
+    """One process of earning.
+
+    `policies`, if there are any, stand in for those of the document, and may be changed on the way.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: SimulatedClock,
+        seed: int = 1,
+        policies: Policies | None = None,
+    ) -> None:
         self.database = database
         self.clock = clock
         self.ids = SeededIds(seed)
-        programs = documents.programs(PARTITIONS)
+        self.policies = policies
+
+        def parse(program_id: str, version: int, content: bytes) -> Program:
+            parsed = program.parse(program_id, version, content)
+            return parsed if policies is None else replace(parsed, currencies=policies)
+
+        programs: documents.EarningPrograms = Programs(
+            tables.kernel, parse, partitions=PARTITIONS, sources=(documents.SOURCE,)
+        )
         self.work = EarningWork(programs, self.ids)
         self.executor = Executor(
             database=database,
@@ -166,6 +190,7 @@ class Node:
         self.documents = Documents(database, programs, clock)
         self.verification = Verification(database, programs)
         self.expire_holds = ExpireHolds(database, self.group_commit, clock)
+        self.settle_wallets = SettleWallets(database, self.group_commit, clock)
 
     def request_id(self) -> str:
         return f"r-{self.ids.new()}"
@@ -228,6 +253,19 @@ class Node:
         )
         return cast("Hold", await self.answer(wire.void_from_proto(request)))
 
+    async def confirm(self, activity_id: str, request_id: str = "") -> Entry:
+        request = pb.ConfirmActivityRequest(
+            request_id=request_id or self.request_id(), program_id=PROGRAM, activity_id=activity_id
+        )
+        return cast("Entry", await self.answer(wire.confirm_from_proto(request)))
+
+    async def settle(self) -> int:
+        """Run the job until nothing is due; how many wallets it settled."""
+        done = 0
+        while await self.settle_wallets.due():
+            done += await self.settle_wallets.run()
+        return done
+
     async def refund(self, hold_id: str, points: int = 0) -> Hold:
         request = pb.RefundCaptureRequest(
             request_id=self.request_id(), program_id=PROGRAM, hold_id=hold_id, points=points
@@ -235,6 +273,9 @@ class Node:
         return cast("Hold", await self.answer(wire.refund_from_proto(request)))
 
     async def wallet(self, member_id: str = "ann") -> Wallet:
+        return (await self.wallet_now(member_id)).wallet
+
+    async def wallet_now(self, member_id: str = "ann") -> WalletNow:
         return await self.queries.wallet(ProgramId(PROGRAM), MemberId(member_id), CurrencyId(""))
 
     async def entries(self, member_id: str = "ann") -> list[Entry]:
@@ -267,18 +308,18 @@ class Node:
         self.clock.advance(self.clock.now() + timedelta(**parts))
 
 
-async def prepared(database: Database) -> Node:
+async def prepared(database: Database, policies: Policies | None = None) -> Node:
     """A node on an empty database, with the program `shop`."""
     await migrate.create_all(database.url, schema=database.schema, metadata=tables.metadata)
     await feed_log.open_feed(database, tables.kernel, partitions=PARTITIONS, incarnation="test")
-    node = Node(database, SimulatedClock(START))
+    node = Node(database, SimulatedClock(START), policies=policies)
     await node.apply()
     return node
 
 
 @asynccontextmanager
-async def opened(database: Database) -> AsyncIterator[Node]:
-    node = await prepared(database)
+async def opened(database: Database, policies: Policies | None = None) -> AsyncIterator[Node]:
+    node = await prepared(database, policies)
     yield node
     await node.group_commit.close()
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.earning import ledger
+from services.earning import ledger, ledger_holds
 from services.earning.domain import (
     EARNED_MAX,
     Account,
@@ -17,12 +17,14 @@ from services.earning.domain import (
     ReversalPolicy,
     Wallet,
 )
+from services.earning.expiry import plain
 from services.earning.ledger import Cause, Movement
 from services.earning.refusals import PointsOutOfRange
-from tests.earning.samples import NOW, wallet
+from tests.earning.samples import CURRENCY, NOW, wallet
 
 CAUSE = Cause(now=NOW, occurred_time=NOW, activity_id=ActivityId("a-1"))
 DAY = timedelta(days=1)
+PLAIN = plain(CURRENCY)
 OWN, WITHIN, DEBT = (
     ReversalPolicy.ONLY_THIS_ACTIVITY,
     ReversalPolicy.WITHIN_BALANCE,
@@ -66,10 +68,26 @@ class Books:
         return entry
 
     def credit(self, points: int) -> Entry:
-        return self.book(ledger.credit(self.wallet, points, EntryType.EARN, CAUSE))
+        return self.book(ledger.credit(self.wallet, points, EntryType.EARN, CAUSE, PLAIN))
 
     def hold(self, points: int) -> Entry:
-        return self.book(ledger.set_aside(self.wallet, self.lots, points, CAUSE))
+        return self.book(ledger_holds.set_aside(self.wallet, self.lots, points, CAUSE))
+
+    def give_back(self, held: tuple[LotUse, ...]) -> Entry:
+        parted = ledger_holds.part(self.wallet, self.lots, held, 0)
+        return self.book(ledger_holds.give_back_held(self.wallet, self.lots, parted, CAUSE, PLAIN))
+
+    def spend(self, held: tuple[LotUse, ...], points: int) -> tuple[Entry, tuple[LotUse, ...]]:
+        """Spend a part of what is held; the entry, and what is out of the lots from then on."""
+        parted = ledger_holds.part(self.wallet, self.lots, held, points)
+        movement = ledger_holds.spend_held(self.wallet, self.lots, parted, CAUSE, PLAIN)
+        return self.book(movement), parted.kept
+
+    def refund(self, spent: tuple[LotUse, ...], points: int) -> tuple[Entry, tuple[LotUse, ...]]:
+        left = -ledger.total(spent) - points
+        parted = ledger_holds.part(self.wallet, self.lots, spent, left)
+        movement = ledger_holds.give_back_spent(self.wallet, self.lots, parted, CAUSE, PLAIN)
+        return self.book(movement), parted.kept
 
     def take_back(self, own_lot: int, points: int, policy: ReversalPolicy = DEBT) -> Entry | None:
         movement = ledger.take_back(self.wallet, self.lots, own_lot, points, policy, CAUSE)
@@ -133,7 +151,7 @@ def test_a_void_gives_points_back_to_their_lots() -> None:
     books = Books(lot(1, 10), lot(2, 10, expires_in_days=1))
     before = books.lots
     held = books.hold(15)
-    entry = books.book(ledger.give_back_held(books.wallet, books.lots, held.lot_uses, CAUSE))
+    entry = books.give_back(held.lot_uses)
     assert uses(entry) == {1: 5, 2: 10}
     assert books.lots == before
     assert (entry.available_delta, entry.held_delta, entry.program_delta) == (15, -15, 0)
@@ -142,7 +160,7 @@ def test_a_void_gives_points_back_to_their_lots() -> None:
 def test_a_part_capture_spends_what_was_used_first_and_gives_the_rest_back() -> None:
     books = Books(lot(1, 10), lot(2, 10, expires_in_days=1))
     held = books.hold(15)
-    entry = books.book(ledger.spend_held(books.wallet, books.lots, held.lot_uses, 12, CAUSE))
+    entry, _ = books.spend(held.lot_uses, 12)
     assert uses(entry) == {1: 3}
     assert books.remaining() == {1: 8, 2: 0}
     assert (entry.held_delta, entry.available_delta, entry.program_delta) == (-15, 3, 12)
@@ -152,11 +170,12 @@ def test_a_part_capture_spends_what_was_used_first_and_gives_the_rest_back() -> 
 def test_refunds_give_back_what_was_used_last_first_until_everything_is_back() -> None:
     books = Books(lot(1, 10), lot(2, 10, expires_in_days=1))
     held = books.hold(15).lot_uses
-    books.book(ledger.spend_held(books.wallet, books.lots, held, 12, CAUSE))
+    _, left = books.spend(held, 12)
     given = []
-    for left, points in ((12, 1), (11, 4), (7, 7)):
-        movement = ledger.give_back_spent(books.wallet, books.lots, held, left, points, CAUSE)
-        given.append(uses(books.book(movement)))
+    for points in (1, 4, 7):
+        entry, left = books.refund(left, points)
+        given.append(uses(entry))
+    assert left == ()
     assert given == [{1: 1}, {1: 1, 2: 3}, {2: 7}]
     assert books.remaining() == {1: 10, 2: 10}
     assert books.wallet.spent == 0
@@ -167,7 +186,7 @@ def test_what_comes_back_from_a_hold_repays_debt_first() -> None:
     held = books.hold(20).lot_uses
     books.take_back(1, 15)
     assert (books.wallet.available, books.wallet.debt) == (0, 15)
-    entry = books.book(ledger.give_back_held(books.wallet, books.lots, held, CAUSE))
+    entry = books.give_back(held)
     assert uses(entry) == {1: 5}
     assert (entry.available_delta, entry.debt_delta, entry.held_delta) == (5, 15, -20)
     assert (books.wallet.available, books.wallet.debt) == (5, 0)
@@ -223,8 +242,8 @@ def test_each_entry_is_hashed_over_the_one_before() -> None:
     ],
 )
 def test_the_hash_covers_the_cause_of_an_entry(cause: Cause) -> None:
-    plain = ledger.credit(wallet(), 5, EntryType.EARN, CAUSE).entry.chain_hash
-    assert ledger.credit(wallet(), 5, EntryType.EARN, cause).entry.chain_hash != plain
+    plain = ledger.credit(wallet(), 5, EntryType.EARN, CAUSE, PLAIN).entry.chain_hash
+    assert ledger.credit(wallet(), 5, EntryType.EARN, cause, PLAIN).entry.chain_hash != plain
 
 
 def test_uses_of_one_lot_become_one_use_and_what_cancels_out_is_left_out() -> None:

@@ -412,6 +412,64 @@ class BatchReverseActivitiesResponse(_message.Message):
 Global___BatchReverseActivitiesResponse: _TypeAlias = BatchReverseActivitiesResponse  # noqa: Y015
 
 @_typing.final
+class ConfirmActivityRequest(_message.Message):
+    """A request of ConfirmActivity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    ACTIVITY_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The idempotency key."""
+    program_id: _builtins.str
+    """The program."""
+    activity_id: _builtins.str
+    """The activity."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        program_id: _builtins.str = ...,
+        activity_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "program_id", b"program_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmActivityRequest: _TypeAlias = ConfirmActivityRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmActivityResponse(_message.Message):
+    """A response of ConfirmActivity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    FEED_TOKEN_FIELD_NUMBER: _builtins.int
+    feed_token: _builtins.str
+    """The place of the change in the service's feed, for reads that must see it."""
+    @_builtins.property
+    def entry(self) -> _ledger_pb2.Entry:
+        """The entry that made the points available; of an activity with several currencies, the first."""
+
+    def __init__(
+        self,
+        *,
+        entry: _ledger_pb2.Entry | None = ...,
+        feed_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "feed_token", b"feed_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmActivityResponse: _TypeAlias = ConfirmActivityResponse  # noqa: Y015
+
+@_typing.final
 class GetWalletRequest(_message.Message):
     """A request of GetWallet."""
 

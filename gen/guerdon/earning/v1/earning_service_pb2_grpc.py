@@ -74,6 +74,11 @@ class EarningServiceStub:
                 request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.BatchReverseActivitiesRequest.SerializeToString,
                 response_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.BatchReverseActivitiesResponse.FromString,
                 _registered_method=True)
+        self.ConfirmActivity = channel.unary_unary(
+                '/guerdon.earning.v1.EarningService/ConfirmActivity',
+                request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ConfirmActivityRequest.SerializeToString,
+                response_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ConfirmActivityResponse.FromString,
+                _registered_method=True)
         self.GetWallet = channel.unary_unary(
                 '/guerdon.earning.v1.EarningService/GetWallet',
                 request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.GetWalletRequest.SerializeToString,
@@ -202,6 +207,14 @@ class EarningServiceServicer:
 
     def BatchReverseActivities(self, request, context):
         """Reverses up to 1,000 times; each has its own answer, and one that is refused does not harm the others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmActivity(self, request, context):
+        """Makes the pending points of an activity available.
+        Refuses with ACTIVITY_NOT_FOUND or, when no points of it are pending, ACTIVITY_NOT_PENDING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -350,6 +363,11 @@ def add_EarningServiceServicer_to_server(servicer, server):
                     servicer.BatchReverseActivities,
                     request_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.BatchReverseActivitiesRequest.FromString,
                     response_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.BatchReverseActivitiesResponse.SerializeToString,
+            ),
+            'ConfirmActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmActivity,
+                    request_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ConfirmActivityRequest.FromString,
+                    response_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ConfirmActivityResponse.SerializeToString,
             ),
             'GetWallet': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWallet,
@@ -616,6 +634,33 @@ class EarningService:
             '/guerdon.earning.v1.EarningService/BatchReverseActivities',
             guerdon_dot_earning_dot_v1_dot_earning__service__pb2.BatchReverseActivitiesRequest.SerializeToString,
             guerdon_dot_earning_dot_v1_dot_earning__service__pb2.BatchReverseActivitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.earning.v1.EarningService/ConfirmActivity',
+            guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ConfirmActivityRequest.SerializeToString,
+            guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ConfirmActivityResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,10 @@ class EarningServiceStub:
     """
     BatchReverseActivities: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.BatchReverseActivitiesRequest, _earning_service_pb2.BatchReverseActivitiesResponse]
     """Reverses up to 1,000 times; each has its own answer, and one that is refused does not harm the others."""
+    ConfirmActivity: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.ConfirmActivityRequest, _earning_service_pb2.ConfirmActivityResponse]
+    """Makes the pending points of an activity available.
+    Refuses with ACTIVITY_NOT_FOUND or, when no points of it are pending, ACTIVITY_NOT_PENDING.
+    """
     GetWallet: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.GetWalletRequest, _earning_service_pb2.GetWalletResponse]
     """Returns a member's points; refuses with MEMBER_NOT_FOUND or CURRENCY_NOT_FOUND."""
     ListEntries: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.ListEntriesRequest, _earning_service_pb2.ListEntriesResponse]
@@ -132,6 +136,10 @@ class EarningServiceAsyncStub(EarningServiceStub):
     """
     BatchReverseActivities: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.BatchReverseActivitiesRequest, _earning_service_pb2.BatchReverseActivitiesResponse]  # type: ignore[assignment]
     """Reverses up to 1,000 times; each has its own answer, and one that is refused does not harm the others."""
+    ConfirmActivity: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.ConfirmActivityRequest, _earning_service_pb2.ConfirmActivityResponse]  # type: ignore[assignment]
+    """Makes the pending points of an activity available.
+    Refuses with ACTIVITY_NOT_FOUND or, when no points of it are pending, ACTIVITY_NOT_PENDING.
+    """
     GetWallet: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.GetWalletRequest, _earning_service_pb2.GetWalletResponse]  # type: ignore[assignment]
     """Returns a member's points; refuses with MEMBER_NOT_FOUND or CURRENCY_NOT_FOUND."""
     ListEntries: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.ListEntriesRequest, _earning_service_pb2.ListEntriesResponse]  # type: ignore[assignment]
@@ -245,6 +253,16 @@ class EarningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_earning_service_pb2.BatchReverseActivitiesResponse, _abc.Awaitable[_earning_service_pb2.BatchReverseActivitiesResponse]]:
         """Reverses up to 1,000 times; each has its own answer, and one that is refused does not harm the others."""
+
+    @_abc_1.abstractmethod
+    def ConfirmActivity(
+        self,
+        request: _earning_service_pb2.ConfirmActivityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_service_pb2.ConfirmActivityResponse, _abc.Awaitable[_earning_service_pb2.ConfirmActivityResponse]]:
+        """Makes the pending points of an activity available.
+        Refuses with ACTIVITY_NOT_FOUND or, when no points of it are pending, ACTIVITY_NOT_PENDING.
+        """
 
     @_abc_1.abstractmethod
     def GetWallet(

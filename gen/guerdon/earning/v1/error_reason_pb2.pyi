@@ -237,6 +237,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     {"reason": "PUBLISH_TIME_PASSED", "domain": "guerdon",
      "metadata": {"publish_time": "2026-12-24T00:00:00Z", "now": "2026-12-24T08:00:00Z"}}
     """
+    ERROR_REASON_ACTIVITY_NOT_PENDING: _ErrorReason.ValueType  # 70
+    """FAILED_PRECONDITION: no points of the activity wait to become available.
+
+    {"reason": "ACTIVITY_NOT_PENDING", "domain": "guerdon", "metadata": {"activity_id": "order-1001"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -457,5 +462,10 @@ ERROR_REASON_PUBLISH_TIME_PASSED: ErrorReason.ValueType  # 69
 
 {"reason": "PUBLISH_TIME_PASSED", "domain": "guerdon",
  "metadata": {"publish_time": "2026-12-24T00:00:00Z", "now": "2026-12-24T08:00:00Z"}}
+"""
+ERROR_REASON_ACTIVITY_NOT_PENDING: ErrorReason.ValueType  # 70
+"""FAILED_PRECONDITION: no points of the activity wait to become available.
+
+{"reason": "ACTIVITY_NOT_PENDING", "domain": "guerdon", "metadata": {"activity_id": "order-1001"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

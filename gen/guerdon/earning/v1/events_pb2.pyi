@@ -225,3 +225,119 @@ class HoldChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HoldChanged: _TypeAlias = HoldChanged  # noqa: Y015
+
+@_typing.final
+class PointsActivated(_message.Message):
+    """Pending points became available."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_KEY_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    ACTIVITY_ID_FIELD_NUMBER: _builtins.int
+    AVAILABLE_TIME_FIELD_NUMBER: _builtins.int
+    member_key: _builtins.str
+    """The internal key of the member."""
+    points: _builtins.int
+    """The points that became available, before debt was repaid."""
+    currency_id: _builtins.str
+    """The points currency."""
+    activity_id: _builtins.str
+    """The activity that earned them."""
+    @_builtins.property
+    def available_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant as of which they are available."""
+
+    def __init__(
+        self,
+        *,
+        member_key: _builtins.str = ...,
+        points: _builtins.int = ...,
+        currency_id: _builtins.str = ...,
+        activity_id: _builtins.str = ...,
+        available_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available_time", b"available_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "available_time", b"available_time", "currency_id", b"currency_id", "member_key", b"member_key", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PointsActivated: _TypeAlias = PointsActivated  # noqa: Y015
+
+@_typing.final
+class PointsExpiring(_message.Message):
+    """Points will end soon; told once for each end and number of days, as the program says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_KEY_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    member_key: _builtins.str
+    """The internal key of the member."""
+    points: _builtins.int
+    """The points, as they were so many days ahead."""
+    currency_id: _builtins.str
+    """The points currency."""
+    days: _builtins.int
+    """How many days ahead this is told."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant at which they end."""
+
+    def __init__(
+        self,
+        *,
+        member_key: _builtins.str = ...,
+        points: _builtins.int = ...,
+        currency_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_id", b"currency_id", "days", b"days", "expire_time", b"expire_time", "member_key", b"member_key", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PointsExpiring: _TypeAlias = PointsExpiring  # noqa: Y015
+
+@_typing.final
+class PointsExpired(_message.Message):
+    """Points came to their end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_KEY_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    member_key: _builtins.str
+    """The internal key of the member."""
+    points: _builtins.int
+    """The points."""
+    currency_id: _builtins.str
+    """The points currency."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant at which they ended."""
+
+    def __init__(
+        self,
+        *,
+        member_key: _builtins.str = ...,
+        points: _builtins.int = ...,
+        currency_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_id", b"currency_id", "expire_time", b"expire_time", "member_key", b"member_key", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PointsExpired: _TypeAlias = PointsExpired  # noqa: Y015

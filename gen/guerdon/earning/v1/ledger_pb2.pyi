@@ -45,6 +45,18 @@ class _EntryTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryType.V
     """Spent points given back to their lots."""
     ENTRY_TYPE_EXPIRE: _EntryType.ValueType  # 8
     """Points that reached the end of their validity."""
+    ENTRY_TYPE_ACTIVATE: _EntryType.ValueType  # 9
+    """Pending points that became available."""
+    ENTRY_TYPE_TRANSFER_IN: _EntryType.ValueType  # 10
+    """Points that came from another wallet."""
+    ENTRY_TYPE_TRANSFER_OUT: _EntryType.ValueType  # 11
+    """Points that went to another wallet."""
+    ENTRY_TYPE_ADJUST: _EntryType.ValueType  # 12
+    """Points given or taken by hand."""
+    ENTRY_TYPE_EXTEND: _EntryType.ValueType  # 13
+    """Points that end later than they did before."""
+    ENTRY_TYPE_REINSTATE: _EntryType.ValueType  # 14
+    """Points that had ended and came back."""
 
 class EntryType(_EntryType, metaclass=_EntryTypeEnumTypeWrapper):
     """What an entry books."""
@@ -67,6 +79,18 @@ ENTRY_TYPE_REFUND: EntryType.ValueType  # 7
 """Spent points given back to their lots."""
 ENTRY_TYPE_EXPIRE: EntryType.ValueType  # 8
 """Points that reached the end of their validity."""
+ENTRY_TYPE_ACTIVATE: EntryType.ValueType  # 9
+"""Pending points that became available."""
+ENTRY_TYPE_TRANSFER_IN: EntryType.ValueType  # 10
+"""Points that came from another wallet."""
+ENTRY_TYPE_TRANSFER_OUT: EntryType.ValueType  # 11
+"""Points that went to another wallet."""
+ENTRY_TYPE_ADJUST: EntryType.ValueType  # 12
+"""Points given or taken by hand."""
+ENTRY_TYPE_EXTEND: EntryType.ValueType  # 13
+"""Points that end later than they did before."""
+ENTRY_TYPE_REINSTATE: EntryType.ValueType  # 14
+"""Points that had ended and came back."""
 Global___EntryType: _TypeAlias = EntryType  # noqa: Y015
 
 class _Account:
@@ -95,6 +119,8 @@ class _AccountEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Account.Value
     """The program's account into which reversals go."""
     ACCOUNT_ADJUSTMENT: _Account.ValueType  # 9
     """The program's account for adjustments."""
+    ACCOUNT_TRANSFER: _Account.ValueType  # 10
+    """The program's account through which points go from one wallet to another."""
 
 class Account(_Account, metaclass=_AccountEnumTypeWrapper):
     """The accounts that entries move points between."""
@@ -119,6 +145,8 @@ ACCOUNT_REVERSAL: Account.ValueType  # 8
 """The program's account into which reversals go."""
 ACCOUNT_ADJUSTMENT: Account.ValueType  # 9
 """The program's account for adjustments."""
+ACCOUNT_TRANSFER: Account.ValueType  # 10
+"""The program's account through which points go from one wallet to another."""
 Global___Account: _TypeAlias = Account  # noqa: Y015
 
 @_typing.final
@@ -139,6 +167,7 @@ class Wallet(_message.Message):
     POINTS_REVERSED_FIELD_NUMBER: _builtins.int
     ENTRY_COUNT_FIELD_NUMBER: _builtins.int
     CHAIN_HASH_FIELD_NUMBER: _builtins.int
+    EXPIRING_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     """The member's identifier."""
     currency_id: _builtins.str
@@ -163,6 +192,10 @@ class Wallet(_message.Message):
     """The number of ledger entries of the wallet."""
     chain_hash: _builtins.bytes
     """The hash of the wallet's last entry, empty for a wallet without entries."""
+    @_builtins.property
+    def expiring(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExpiringPoints]:
+        """What ends when: the next 100 instants at which available points end, the earliest first."""
+
     def __init__(
         self,
         *,
@@ -178,14 +211,43 @@ class Wallet(_message.Message):
         points_reversed: _builtins.int = ...,
         entry_count: _builtins.int = ...,
         chain_hash: _builtins.bytes = ...,
+        expiring: _abc.Iterable[Global___ExpiringPoints] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_hash", b"chain_hash", "currency_id", b"currency_id", "entry_count", b"entry_count", "member_id", b"member_id", "points_available", b"points_available", "points_debt", b"points_debt", "points_earned", b"points_earned", "points_expired", b"points_expired", "points_held", b"points_held", "points_pending", b"points_pending", "points_reversed", b"points_reversed", "points_spent", b"points_spent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_hash", b"chain_hash", "currency_id", b"currency_id", "entry_count", b"entry_count", "expiring", b"expiring", "member_id", b"member_id", "points_available", b"points_available", "points_debt", b"points_debt", "points_earned", b"points_earned", "points_expired", b"points_expired", "points_held", b"points_held", "points_pending", b"points_pending", "points_reversed", b"points_reversed", "points_spent", b"points_spent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Wallet: _TypeAlias = Wallet  # noqa: Y015
+
+@_typing.final
+class ExpiringPoints(_message.Message):
+    """Available points that end together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    points: _builtins.int
+    """The points."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant at which they end."""
+
+    def __init__(
+        self,
+        *,
+        points: _builtins.int = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpiringPoints: _TypeAlias = ExpiringPoints  # noqa: Y015
 
 @_typing.final
 class Entry(_message.Message):
@@ -205,6 +267,10 @@ class Entry(_message.Message):
     LOT_USES_FIELD_NUMBER: _builtins.int
     POINTS_AVAILABLE_AFTER_FIELD_NUMBER: _builtins.int
     CHAIN_HASH_FIELD_NUMBER: _builtins.int
+    LOT_SEQUENCE_FIELD_NUMBER: _builtins.int
+    LOT_AVAILABLE_TIME_FIELD_NUMBER: _builtins.int
+    LOT_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    SLIDE_TIME_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The entry's place in the wallet's chain, counted from 1 without a gap."""
     type: Global___EntryType.ValueType
@@ -219,6 +285,8 @@ class Entry(_message.Message):
     """The points available after the entry."""
     chain_hash: _builtins.bytes
     """The SHA-256 hash over the previous entry's hash and this entry's canonical form."""
+    lot_sequence: _builtins.int
+    """The lot that the entry made, made available or dated again; 0 when there is none."""
     @_builtins.property
     def postings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Posting]:
         """The amounts moved, one per account; they sum to zero."""
@@ -239,6 +307,18 @@ class Entry(_message.Message):
     def lot_uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___LotUse]:
         """The lots that the entry made or used."""
 
+    @_builtins.property
+    def lot_available_time(self) -> _timestamp_pb2.Timestamp:
+        """When that lot's points become available, absent while they wait to be confirmed."""
+
+    @_builtins.property
+    def lot_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When that lot's points end, absent when they never do or end with the wallet's sliding points."""
+
+    @_builtins.property
+    def slide_time(self) -> _timestamp_pb2.Timestamp:
+        """What the entry moved the end of the wallet's sliding points to, absent when it did not."""
+
     def __init__(
         self,
         *,
@@ -254,10 +334,14 @@ class Entry(_message.Message):
         lot_uses: _abc.Iterable[Global___LotUse] | None = ...,
         points_available_after: _builtins.int = ...,
         chain_hash: _builtins.bytes = ...,
+        lot_sequence: _builtins.int = ...,
+        lot_available_time: _timestamp_pb2.Timestamp | None = ...,
+        lot_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        slide_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "explanation", b"explanation", "occurred_time", b"occurred_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "explanation", b"explanation", "lot_available_time", b"lot_available_time", "lot_expire_time", b"lot_expire_time", "occurred_time", b"occurred_time", "slide_time", b"slide_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "chain_hash", b"chain_hash", "create_time", b"create_time", "explanation", b"explanation", "lot_uses", b"lot_uses", "occurred_time", b"occurred_time", "points_available_after", b"points_available_after", "postings", b"postings", "reason", b"reason", "reference", b"reference", "sequence", b"sequence", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "chain_hash", b"chain_hash", "create_time", b"create_time", "explanation", b"explanation", "lot_available_time", b"lot_available_time", "lot_expire_time", b"lot_expire_time", "lot_sequence", b"lot_sequence", "lot_uses", b"lot_uses", "occurred_time", b"occurred_time", "points_available_after", b"points_available_after", "postings", b"postings", "reason", b"reason", "reference", b"reference", "sequence", b"sequence", "slide_time", b"slide_time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
