@@ -39,21 +39,27 @@ async def wait(peers: Peers, *, seconds_max: float = 60.0) -> None:
     on.
     """
     deadline = monotonic() + seconds_max
-    pause, quiet_heads = _PAUSE_FIRST, None
+    pause = _PAUSE_FIRST
+    quiet_heads: Heads | None = None
     while True:
         look = await _look(peers)
         if look.stuck:
             raise NotQuiet("; ".join(look.stuck))
-        if not look.moving:
-            if look.heads == quiet_heads:
-                return
-            quiet_heads = look.heads
-            continue
-        quiet_heads = None
+        if not look.moving and look.heads == quiet_heads:
+            return
+        moving = look.moving or (_moved(quiet_heads, look.heads) if quiet_heads else ())
+        quiet_heads = None if look.moving else look.heads
+        if not moving:
+            continue  # the first quiet look is followed by the second at once
         if monotonic() > deadline:
-            raise NotQuiet(f"not quiet after {seconds_max:.0f} s: " + "; ".join(look.moving))
+            raise NotQuiet(f"not quiet after {seconds_max:.0f} s: " + "; ".join(moving))
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, _PAUSE_MAX)
+
+
+def _moved(before: Heads, now: Heads) -> tuple[str, ...]:
+    """Whose heads are others than at the look before, in words."""
+    return tuple(f"{name} publishes more" for name in now if before.get(name) != now[name])
 
 
 async def _look(peers: Peers) -> Look:

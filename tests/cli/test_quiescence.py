@@ -71,6 +71,16 @@ async def test_an_idle_cluster_is_quiet_at_the_second_look() -> None:
     assert earning.looks == 2
 
 
+async def test_heads_that_never_stand_still_are_not_waited_for_beyond_the_deadline() -> None:
+    earning = Scripted(
+        *(pb.GetHeadsResponse(heads=places("earning", position)) for position in range(5_000))
+    )
+    async with serving(earning=earning) as peers, asyncio.timeout(SOON * 5):
+        with pytest.raises(quiescence.NotQuiet) as moving:
+            await quiescence.wait(peers, seconds_max=SOON)
+    assert "earning" in str(moving.value)
+
+
 async def test_a_follower_that_is_behind_is_waited_for() -> None:
     earning = Scripted(pb.GetHeadsResponse(heads=places("earning", 3, 5)))
     tiers = Scripted(
