@@ -4,20 +4,23 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import cast
 
-from services.earning import members
+from services.earning import members, members_merging
 from services.earning.commands import Command
 from services.earning.commands_members import (
     AddIdentifier,
     ChangeMember,
+    ClaimCard,
     EraseMember,
     FreezeMember,
+    MergeMembers,
     RemoveIdentifier,
     UnfreezeMember,
     UpdateMember,
 )
-from services.earning.decisions import Changes
+from services.earning.decisions import NO_LOTS, Changes, policy_of
 from services.earning.domain import MemberId, Wallet
-from services.earning.member_records import MemberRecord
+from services.earning.member_records import Frozen, MemberRecord
+from services.earning.members_merging import Purses
 from services.earning.world import Identifier, World
 from shared import errors
 from shared.decision import Decision
@@ -61,6 +64,61 @@ def _erase(world: World, command: EraseMember, now: datetime) -> Decision[Change
     return members.erase(command, member, _wallets(world, member))
 
 
+def _claim(world: World, command: ClaimCard, now: datetime) -> Decision[Changes, MemberRecord]:
+    target = _member(world, command)
+    name = (command.program_id, command.card_id)
+    is_free = name in world.claimed or name in world.released
+    owner = None if is_free else world.members.get((name[0], world.keys[name]))
+    purses = [] if owner is None else _purses(world, owner, target)
+    return members_merging.claim(command, target, owner, purses, now, is_free=is_free)
+
+
+def _merge(world: World, command: MergeMembers, now: datetime) -> Decision[Changes, MemberRecord]:
+    target = _member(world, command)
+    source = _member(world, command, command.source_member_id)
+    return members_merging.merge(command, target, source, _purses(world, source, target), now)
+
+
+def _purses(world: World, source: MemberRecord, target: MemberRecord) -> list[Purses]:
+    """The wallets of both in every currency that the source has; Interrupted if one is missing."""
+    if source.member_key == target.member_key:
+        return []
+    purses = []
+    for wallet in _wallets(world, source):
+        own = (wallet.program_id, wallet.member_key, wallet.currency_id)
+        other = (wallet.program_id, target.member_key, wallet.currency_id)
+        if other not in world.wallets:
+            raise errors.Interrupted  # both were enrolled or given a currency just now
+        purses.append(
+            Purses(
+                source=wallet,
+                source_lots=world.lots.get(own, NO_LOTS),
+                target=world.wallets[other],
+                target_lots=world.lots.get(other, NO_LOTS),
+                policy=policy_of(world.programs[wallet.program_id], wallet.currency_id),
+            )
+        )
+    return purses
+
+
+def after_merge(
+    world: World, decided: Decision[Changes, object], wallet: Wallet, now: datetime
+) -> Decision[Changes, object]:
+    """What a decision about a wallet brings, handed on if its member was merged into another."""
+    if wallet.frozen != Frozen.MERGED:
+        return decided
+    own = (wallet.program_id, wallet.member_key, wallet.currency_id)
+    other = (own[0], world.merged[own[0], own[1]], own[2])
+    purses = Purses(
+        source=wallet,
+        source_lots=world.lots.get(own, NO_LOTS),
+        target=world.wallets[other],
+        target_lots=world.lots.get(other, NO_LOTS),
+        policy=policy_of(world.programs[own[0]], own[2]),
+    )
+    return members_merging.handed_on(decided, purses, now)
+
+
 def _member(world: World, command: ChangeMember, name: MemberId | None = None) -> MemberRecord:
     """The member that a command, or one of its names, means. Refuses as existence goes."""
     if command.program_id not in world.programs:
@@ -90,6 +148,8 @@ DECIDERS = cast(
         FreezeMember: _freeze,
         UnfreezeMember: _freeze,
         EraseMember: _erase,
+        ClaimCard: _claim,
+        MergeMembers: _merge,
     },
 )
 ANSWERS: Mapping[type[Command], type[object]] = dict.fromkeys(DECIDERS, MemberRecord)

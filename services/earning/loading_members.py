@@ -6,7 +6,7 @@ its lock was waited for, so it is looked at again behind the lock.
 
 from collections.abc import Collection, Iterable, Sequence
 
-from services.earning import store_members
+from services.earning import store, store_members
 from services.earning.commands import Command
 from services.earning.commands_members import (
     AddIdentifier,
@@ -91,13 +91,28 @@ def wallets(world: World, commands: Sequence[ChangeMember]) -> set[WalletKey]:
 
 
 def _currencies(world: World, program_id: ProgramId) -> tuple[CurrencyId, ...]:
-    return (world.programs[program_id].currency_id,)
+    program = world.programs[program_id]
+    return tuple(dict.fromkeys((program.currency_id, *program.currencies)))
 
 
 def merged_wallets(world: World, commands: Sequence[ChangeMember]) -> set[WalletKey]:
     """Wallets whose points may move from one member to another."""
     merging = [each for each in commands if isinstance(each, MergeMembers | ClaimCard)]
     return wallets(world, merging)
+
+
+async def follow_merged(tx: Tx, world: World, *, lock: bool) -> set[WalletKey]:
+    """Lock the wallets of those into whom owners of the locked ones were merged; their keys.
+
+    Whoever knows a member by its key, an activity or a hold of before may still come with that.
+    """
+    merged = [key for key, each in world.wallets.items() if each.frozen == Frozen.MERGED]
+    if not merged:
+        return set()
+    world.merged = await store_members.merged_into(tx, sorted({key[:2] for key in merged}))
+    keys = {(key[0], world.merged[key[:2]], key[2]) for key in merged}
+    world.wallets |= await store.lock_wallets(tx, keys - set(world.wallets), lock=lock)
+    return keys
 
 
 def check_still_there(world: World) -> None:

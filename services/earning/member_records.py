@@ -101,12 +101,12 @@ class MemberRecord:
         return f"{self.version}-{self.member_key[-8:]}"
 
 
-def _rank(identifier: MemberIdentifier) -> tuple[bool, str]:
-    return identifier.kind != MEMBER_ID, identifier.identifier
+def _rank(identifier: MemberIdentifier) -> tuple[bool, datetime, str]:
+    return identifier.kind != MEMBER_ID, identifier.assign_time, identifier.identifier
 
 
 def in_order(identifiers: tuple[MemberIdentifier, ...]) -> tuple[MemberIdentifier, ...]:
-    """The enrolled ones first, the others by their text."""
+    """The enrolled ones first, each kind in the order in which they were given."""
     return tuple(sorted(identifiers, key=_rank))
 
 

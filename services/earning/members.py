@@ -65,7 +65,7 @@ def update(command: UpdateMember, before: MemberRecord) -> Decision[Changes, Mem
         attributes=told.attributes if "attributes" in command.fields else before.profile.attributes,
         segments=told.segments if "segments" in command.fields else before.profile.segments,
     )
-    return _changed(before, replace(before, profile=profile, is_anonymous=False))
+    return changed(before, replace(before, profile=profile, is_anonymous=False))
 
 
 # Identifiers -------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def add_identifier(
     if not is_free:
         raise IdentifierTaken(identifier=command.identifier)
     added = named(before, command.kind, command.identifier, now)
-    return _changed(before, replace(added, is_anonymous=False))
+    return changed(before, replace(added, is_anonymous=False))
 
 
 def named(member: MemberRecord, kind: str, identifier: MemberId, now: datetime) -> MemberRecord:
@@ -107,7 +107,7 @@ def remove_identifier(
     left = tuple(each for each in before.identifiers if each.identifier != command.identifier)
     if not left:
         raise LastIdentifier(identifier=command.identifier)
-    return _changed(before, replace(before, identifiers=left))
+    return changed(before, replace(before, identifiers=left))
 
 
 # States ------------------------------------------------------------------------------------------
@@ -146,11 +146,12 @@ def _entered(
 ) -> Decision[Changes, MemberRecord]:
     if before.state is state:
         return Decision(state=Changes(), answer=before)
-    decided = _changed(before, replace(before, state=state))
+    decided = changed(before, replace(before, state=state))
     return replace(decided, state=replace(decided.state, wallets=frozen_as(wallets, state)))
 
 
-def _changed(before: MemberRecord, after: MemberRecord) -> Decision[Changes, MemberRecord]:
+def changed(before: MemberRecord, after: MemberRecord) -> Decision[Changes, MemberRecord]:
+    """A change of one member, told if others have to know."""
     made = replace(after, version=before.version + 1)
     is_public = (before.identifiers, before.state) != (after.identifiers, after.state)
     return Decision(
