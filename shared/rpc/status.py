@@ -12,9 +12,12 @@ from shared import errors
 
 DOMAIN = "guerdon"
 DETAILS_KEY = "grpc-status-details-bin"
-# A Status travels in the trailing metadata, of which 8 KiB pass everywhere: it tells the first
-# things that are wrong, and the beginning of long texts.
-_VIOLATIONS_MAX, _TEXT_MAX, _WORDS_MAX = 16, 256, 1_024
+# A Status travels in the trailing metadata, of which 8 KiB pass everywhere, and its message goes
+# beside it once more, with three bytes for each that is not ASCII. Beyond that the caller is told
+# RESOURCE_EXHAUSTED and nothing else. So it tells the first things that are wrong, and the
+# beginning of long texts; all limits are in bytes of UTF-8.
+_MESSAGE_BYTES, _TEXT_BYTES = 512, 256
+_METADATA_BYTES, _VIOLATIONS_BYTES, _PAIRS_MAX = 1_792, 1_792, 16
 _TRANSIENT = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED"}
 
 
@@ -27,19 +30,16 @@ def status_of(refusal: errors.Refusal) -> status_pb2.Status:
         error_details_pb2.ErrorInfo(
             reason=refusal.reason,
             domain=DOMAIN,
-            metadata={
-                name: text[:_TEXT_MAX]
-                for name, text in islice(refusal.metadata().items(), _VIOLATIONS_MAX)
-            },
+            metadata=dict(_first(refusal.metadata().items(), _METADATA_BYTES)),
         )
     ]
-    violations = refusal.violations_of()[:_VIOLATIONS_MAX]
-    if violations:
+    wrong = _first(
+        ((each.field, each.description) for each in refusal.violations_of()), _VIOLATIONS_BYTES
+    )
+    if wrong:
         bad = error_details_pb2.BadRequest()
-        for violation in violations:
-            bad.field_violations.add(
-                field=violation.field[:_TEXT_MAX], description=violation.description[:_TEXT_MAX]
-            )
+        for field, description in wrong:
+            bad.field_violations.add(field=field, description=description)
         details.append(bad)
     wait = getattr(refusal, "retry_after_seconds", None)
     if wait is not None:
@@ -48,7 +48,7 @@ def status_of(refusal: errors.Refusal) -> status_pb2.Status:
         details.append(retry)
     return status_pb2.Status(
         code=code_pb2.Code.Value(refusal.code),
-        message=str(refusal)[:_WORDS_MAX],
+        message=_cut(str(refusal), _MESSAGE_BYTES),
         details=_packed(details),
     )
 
@@ -101,6 +101,26 @@ def refusal_of(error: grpc.aio.AioRpcError) -> errors.RemoteRefusal:
         fields_text={},
         transient=code in _TRANSIENT,
     )
+
+
+def _first(pairs: Iterable[tuple[str, str]], bytes_max: int) -> list[tuple[str, str]]:
+    """The first pairs of texts, each text cut, that have so many bytes together."""
+    found: list[tuple[str, str]] = []
+    left = bytes_max
+    for pair in islice(pairs, _PAIRS_MAX):
+        first, second = (_cut(text, _TEXT_BYTES) for text in pair)
+        left -= len(first.encode()) + len(second.encode())
+        if left < 0:
+            break
+        found.append((first, second))
+    return found
+
+
+def _cut(text: str, bytes_max: int) -> str:
+    """The beginning of a text that has at most so many bytes, whole characters only."""
+    if len(text) * 4 <= bytes_max:
+        return text
+    return text.encode()[:bytes_max].decode(errors="ignore")
 
 
 def _packed(details: Iterable[Message]) -> list[AnyMessage]:

@@ -185,6 +185,22 @@ async def test_a_fault_tells_an_id_and_nothing_else(rig: Served, kind: str) -> N
     assert logged[0]["exc_info"] is fault
 
 
+@pytest.mark.parametrize("letter", ["x", "é", "界", "🎁"])
+@pytest.mark.parametrize("length", [100, 300, 5_000])
+async def test_however_much_is_wrong_the_refusal_arrives(
+    rig: Served, letter: str, length: int
+) -> None:
+    """A Status beyond what a trailer holds would arrive as RESOURCE_EXHAUSTED, without a word."""
+    violations = tuple(
+        errors.Violation(field=f"items[{number}]." + letter * length, description=letter * length)
+        for number in range(50)
+    )
+    rig.script.one = raising(errors.FieldViolations(violations=violations))
+    refusal = refusal_of(await failure(rig.stub.one(Request())))
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "FIELD_VIOLATIONS")
+    assert refusal.violations_of()[0].field.startswith("items[0]." + letter * 50)
+
+
 @pytest.mark.parametrize("kind", ["one", "many"])
 @pytest.mark.parametrize(
     "error",

@@ -1,6 +1,7 @@
 """Refusals become a Status and come back as what they were."""
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import pytest
 from google.rpc import code_pb2
@@ -67,11 +68,27 @@ def test_a_status_of_somebody_else_has_its_code_as_the_reason() -> None:
     assert (back.code, back.reason, back.fields_text) == ("ABORTED", "ABORTED", {})
 
 
-def test_a_status_stays_below_what_trailers_carry() -> None:
+@pytest.mark.parametrize("letter", ["d", "é", "界", "🎁"])
+def test_a_status_stays_below_what_trailers_carry(letter: str) -> None:
     long = errors.FieldViolations(
         violations=tuple(
-            errors.Violation(field="f" * 999, description="d" * 9_999) for _ in range(999)
+            errors.Violation(field=letter * 999, description=letter * 9_999) for _ in range(999)
         )
     )
-    assert status_of(long).ByteSize() < 12_000
-    assert status_of(errors.MemberNotFound(member_id="m" * 100_000)).ByteSize() < 2_000
+    unknown = errors.MemberNotFound(member_id=letter * 100_000)
+    for status in (status_of(long), status_of(unknown)):
+        # As trailers carry it: in base 64, and the message beside it with escapes.
+        assert status.ByteSize() * 4 / 3 + len(quote(status.message)) < 8_000
+        assert status.message
+        assert status_of(refusal_of_status(status)) == status
+    told = refusal_of_status(status_of(long)).violations
+    assert [len(each.field.encode()) > 200 for each in told] == [True] * 3
+
+
+def test_a_status_tells_sixteen_short_complaints() -> None:
+    violations = tuple(
+        errors.Violation(field=f"rewards[{at}].stock_total", description="must be at least 5")
+        for at in range(20)
+    )
+    told = refusal_of_status(status_of(errors.FieldViolations(violations=violations))).violations
+    assert told == violations[:16]
