@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, cast
 
 import grpc
 from google.protobuf.message import Message
 
+from cli import instants
 from cli.documents import BadDocuments, Complaint, Document
 from cli.peers import Peers
 from guerdon.earning.v1 import earning_service_pb2 as earning_pb
@@ -40,6 +42,7 @@ class Applied:
     version: int
     etag: str
     differences: tuple[pb.Difference, ...]
+    scheduled: pb.ProgramVersion | None = None
 
 
 async def apply(
@@ -49,19 +52,26 @@ async def apply(
     author: str,
     validate_only: bool = False,
     prune: bool = False,
+    publish_time: datetime | None = None,
+    cancel_scheduled: bool = False,
     confirm: Callable[[Sequence[Applied]], bool] = lambda _: True,
 ) -> list[Applied]:
     """Validate all documents, then apply those that differ.
 
     Raises BadDocuments with every complaint of every service before anything is changed; `confirm`
     sees the differences and may say no. A change that somebody else made in between is refused by
-    its etag.
+    its etag. With `publish_time` the versions come into force then.
     """
     calls = _calls(peers)
     planned: list[Applied] = []
     complaints: list[Complaint] = []
     for document in documents:
-        options = pb.ApplyOptions(author=author, validate_only=True, prune=prune)
+        options = pb.ApplyOptions(
+            author=author,
+            validate_only=True,
+            prune=prune,
+            publish_time=instants.stamp(publish_time),
+        )
         try:
             planned.append(await _call(calls, document, options))
         except BadDocuments as bad:
@@ -72,8 +82,15 @@ async def apply(
         return planned
     done: list[Applied] = []
     for plan in planned:
-        options = pb.ApplyOptions(author=author, etag=plan.etag, prune=prune)
-        done.append(await _call(calls, plan.document, options) if plan.differences else plan)
+        options = pb.ApplyOptions(
+            author=author,
+            etag=plan.etag,
+            prune=prune,
+            publish_time=instants.stamp(publish_time),
+            cancel_scheduled=cancel_scheduled,
+        )
+        is_called = plan.differences or (cancel_scheduled and plan.scheduled is not None)
+        done.append(await _call(calls, plan.document, options) if is_called else plan)
     return done
 
 
@@ -95,6 +112,7 @@ async def _call(calls: Mapping[str, Call], document: Document, options: pb.Apply
         version=answer.applied.version,
         etag=answer.applied.etag,
         differences=tuple(answer.applied.differences),
+        scheduled=answer.applied.scheduled if answer.applied.HasField("scheduled") else None,
     )
 
 

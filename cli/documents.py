@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import yaml
 from google.protobuf import json_format
@@ -24,6 +24,8 @@ from guerdon.earning.v1 import program_pb2 as earning_pb
 from guerdon.gamification.v1 import program_pb2 as gamification_pb
 from guerdon.redemption.v1 import reward_pb2 as redemption_pb
 from guerdon.tiers.v1 import program_pb2 as tiers_pb
+
+M = TypeVar("M", bound=Message)
 
 KINDS: Mapping[str, type[Message]] = {
     "earning": earning_pb.EarningProgram,
@@ -118,13 +120,34 @@ def load(folder: Path) -> tuple[Document, ...]:
     return tuple(documents)
 
 
-def _document(service: str, file: Path) -> Document:
-    kind = KINDS[service]
+def messages(file: Path, kind: type[M]) -> list[M]:
+    """One message of a YAML or JSON file, or a list of them; raises BadDocuments."""
     node = _parsed(file)
-    if not isinstance(node, yaml.MappingNode):
-        text = f"must be a mapping with the fields of {kind.DESCRIPTOR.full_name}"
-        raise BadDocuments([Complaint(file=file, line=1, field="", text=text)])
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    found: list[M] = []
+    complaints: list[Complaint] = []
+    for each in nodes:
+        try:
+            found.append(_message(file, each, kind, {}))
+        except BadDocuments as bad:
+            complaints += bad.complaints
+    if complaints:
+        raise BadDocuments(complaints)
+    return found
+
+
+def _document(service: str, file: Path) -> Document:
     lines: dict[str, int] = {}
+    message = _message(file, _parsed(file), KINDS[service], lines)
+    return Document(service=service, file=file, message=message, lines=lines)
+
+
+def _message(file: Path, node: yaml.Node | None, kind: type[M], lines: dict[str, int]) -> M:
+    """The message that a mapping writes; fills `lines`, raises BadDocuments."""
+    if not isinstance(node, yaml.MappingNode):
+        line = node.start_mark.line + 1 if node is not None else 1
+        text = f"must be a mapping with the fields of {kind.DESCRIPTOR.full_name}"
+        raise BadDocuments([Complaint(file=file, line=line, field="", text=text)])
     wrong = [
         Complaint(file=file, line=line, field=field, text=text)
         for line, field, text in _check(node, cast("Descriptor", kind.DESCRIPTOR), "", lines)
@@ -135,8 +158,9 @@ def _document(service: str, file: Path) -> Document:
     try:
         json_format.ParseDict(cast("dict[str, object]", _value(node)), message)
     except json_format.ParseError as error:
-        raise BadDocuments([Complaint(file=file, line=1, field="", text=str(error))]) from error
-    return Document(service=service, file=file, message=message, lines=lines)
+        line = node.start_mark.line + 1
+        raise BadDocuments([Complaint(file=file, line=line, field="", text=str(error))]) from error
+    return message
 
 
 def _parsed(file: Path) -> yaml.Node | None:

@@ -9,10 +9,9 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,6 +20,9 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+
+from cli import programs_commands, shell
+from cli.shell import AsJson, Author, CancelScheduled, DryRun, PublishAt, Var, err, out
 
 if TYPE_CHECKING:
     from cli.verify import Stage
@@ -31,8 +33,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-out = Console()
-err = Console(stderr=True)
 
 _COLUMNS = (
     TextColumn("{task.description}"),
@@ -43,10 +43,7 @@ _COLUMNS = (
 PROGRAMS = Path(__file__).resolve().parent.parent / "programs"
 DEMO_FILE = PROGRAMS / "giftshop" / "data" / "online_retail_sample.csv"
 
-Var = Annotated[Path, typer.Option("--var", help="The folder that holds the data.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ProgramId = Annotated[str, typer.Option("--program", help="The program's identifier.")]
-T = TypeVar("T")
 
 
 @app.command()
@@ -75,7 +72,7 @@ def up(
                 out.print("Press Ctrl-C to stop.")
             await asyncio.Event().wait()
 
-    _run(_until_stopped(run()))
+    shell.run(_until_stopped(run()))
 
 
 @app.command()
@@ -89,7 +86,9 @@ def serve(
 
     unknown = sorted(set(services) - set(cluster.SERVICES))
     if unknown:
-        _fail(f"no service is called {', '.join(unknown)}; there are {', '.join(cluster.SERVICES)}")
+        shell.fail(
+            f"no service is called {', '.join(unknown)}; there are {', '.join(cluster.SERVICES)}"
+        )
 
     async def run() -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -99,7 +98,7 @@ def serve(
                 out.print(f"{service} listens on {started.address}")
             await asyncio.Event().wait()
 
-    _run(_until_stopped(run()))
+    shell.run(_until_stopped(run()))
 
 
 @app.command()
@@ -108,20 +107,24 @@ def apply(
         Path, typer.Argument(help="The program's folder, with one YAML per service.")
     ],
     var: Var = Path("var"),
-    dry_run: Annotated[bool, typer.Option(help="Only show the difference.")] = False,
+    dry_run: DryRun = False,
     prune: Annotated[bool, typer.Option(help="Remove what the files no longer hold.")] = False,
-    author: Annotated[str, typer.Option(help="Who applies it; the user's name by default.")] = "",
+    publish_at: PublishAt = "",
+    cancel_scheduled: CancelScheduled = False,
+    author: Author = "",
     as_json: AsJson = False,
 ) -> None:
     """Show how a program's files differ from what is in force, then apply them as a new version."""
     from google.protobuf import json_format
 
     from cli import apply as applying
-    from cli import documents, pages
+    from cli import documents, instants, pages
     from cli.peers import reached
 
     async def run() -> list[applying.Applied]:
         loaded = documents.load(folder)
+        zone = instants.zone_of([each.message for each in loaded])
+        publish_time = instants.parse(publish_at, zone)
         async with reached(var) as peers:
 
             def show(planned: object) -> bool:
@@ -135,10 +138,12 @@ def apply(
                 author=author or getpass.getuser(),
                 validate_only=dry_run,
                 prune=prune,
+                publish_time=publish_time,
+                cancel_scheduled=cancel_scheduled,
                 confirm=show,
             )
 
-    applied = _run(run())
+    applied = shell.run(run())
     if as_json:
         sys.stdout.write(
             json.dumps(
@@ -147,6 +152,7 @@ def apply(
                         "service": one.document.service,
                         "version": one.version,
                         "differences": [json_format.MessageToDict(d) for d in one.differences],
+                        "scheduled": one.scheduled and json_format.MessageToDict(one.scheduled),
                     }
                     for one in applied
                 ]
@@ -190,7 +196,7 @@ def replay(
             **asdict(documents.counts),
         }
 
-    result = _run(run())
+    result = shell.run(run())
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
     else:
@@ -244,7 +250,7 @@ def demo(
             out.print(f"{result['seconds']} s; the summary is in {var / 'summary.json'}")
         return result
 
-    summary = _run(run())
+    summary = shell.run(run())
     if as_json:
         sys.stdout.write(json.dumps(summary) + "\n")
     if summary["verify_violations"]:
@@ -267,7 +273,7 @@ def verify_command(
     from cli.peers import reached
 
     if not cluster.configured_addresses() and not cluster.has_data(var):
-        _fail(f"there is no data in {var}: name its folder with --var")
+        shell.fail(f"there is no data in {var}: name its folder with --var")
 
     async def run() -> list[verify.Violation]:
         async with reached(var) as peers:
@@ -276,60 +282,13 @@ def verify_command(
             with _stages() as on_stage:
                 return await verify.verify(peers, program, on_stage=on_stage)
 
-    violations = _run(run())
+    violations = shell.run(run())
     if as_json:
         sys.stdout.write(json.dumps([asdict(violation) for violation in violations]) + "\n")
     else:
         out.print(pages.violations_table(violations))
     if violations:
         raise typer.Exit(1)
-
-
-def _run(work: Coroutine[None, None, T]) -> T:
-    """Run a command's work; what a user can mend ends in one clear line and exit status 1."""
-    import grpc
-
-    from cli import cluster, documents, quiescence, retail, valkey
-    from cli import replay as replaying
-    from shared import errors
-    from shared.rpc import client, loop
-
-    try:
-        return loop.run(work)
-    except documents.BadDocuments as bad:
-        for complaint in bad.complaints:
-            _say(str(complaint))
-        _fail(f"nothing was applied: {len(bad.complaints)} complaint(s)")
-    except replaying.ReplayRefused as refused:
-        for document in refused.refused[:20]:
-            _say(f"{document.number}: {document.reason}: {document.message}")
-        _fail(f"{refused}; the rest of their day was sent, and a new run goes on from there")
-    except quiescence.NotQuiet as moving:
-        _fail(f"the cluster did not become quiet: {moving}")
-    except (
-        cluster.CannotStart,
-        cluster.DataFolderInUse,
-        cluster.NotOurs,
-        errors.Refusal,
-        replaying.ClockNotSimulated,
-        retail.NotAnInvoiceFile,
-        valkey.NoServerFound,
-        valkey.ServerFailed,
-    ) as problem:
-        _fail(str(problem))
-    except grpc.aio.AioRpcError as error:
-        refusal = client.refusal_of(error)
-        _fail(f"{refusal.reason or refusal.code}: {refusal}")
-
-
-def _say(text: str) -> None:
-    """Print a line to the standard error as it is: paths stay whole, brackets are no markup."""
-    err.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _fail(text: str) -> NoReturn:
-    err.print(f"guerdon: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(1)
 
 
 async def _until_stopped(work: Coroutine[object, object, None]) -> None:
@@ -371,6 +330,8 @@ def _stages() -> Iterator[Callable[["Stage"], None]]:
 
         yield on_stage
 
+
+programs_commands.register(app)
 
 if __name__ == "__main__":
     app()

@@ -21,7 +21,7 @@ class PublicationScheduled(errors.FailedPrecondition):
 
     message = (
         "version {version} of program {program_id} is scheduled for {publish_time}: "
-        "apply with a time to replace it, or cancel it (cancel_scheduled)"
+        "apply with another time to replace it, or with cancel_scheduled to drop it"
     )
     program_id: str
     version: int
