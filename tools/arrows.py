@@ -4,8 +4,8 @@
 - Within a service: service, then servicer, followers and jobs, then operations, then store, then
   domain, tables, wire and settings; a module imports its own kind or what stands further on,
   never backwards.
-- A domain.py is pure: it reaches the standard library, shared.errors, .decision and .values, and
-  modules of its own service of which the same is true.
+- A domain.py is pure: it reaches the standard library, shared.errors, .decision, .names and
+  .values, and modules of its own service of which the same is true.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SERVICES = ("earning", "tiers", "redemption", "gamification")
 LAYERS = {"service": 0, "servicer": 1, "followers": 1, "jobs": 1, "operations": 2, "store": 3}
 LAYERS |= {"domain": 4, "tables": 4, "wire": 4, "settings": 4}
 UNLISTED_HOME, UNLISTED_TARGET = 2, 4
-PURE_SHARED = {"shared", "shared.errors", "shared.decision", "shared.values"}
+PURE_SHARED = {"shared", "shared.errors", "shared.decision", "shared.names", "shared.values"}
 # Of the standard library, what reaches out of the process or waits.
 IMPURE_STANDARD = {
     "asyncio",

@@ -13,6 +13,7 @@ from services.gamification.domain import (
 )
 from shared import record
 from shared.keys import RequestKey
+from shared.names import NameMember
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,4 +46,4 @@ class SubmitScores:
         return len(self.submissions)
 
 
-Command: TypeAlias = EnrollMember | CountActivity | SubmitScores | SettleReward
+Command: TypeAlias = EnrollMember | CountActivity | SubmitScores | SettleReward | NameMember

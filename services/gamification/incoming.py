@@ -23,4 +23,7 @@ def commands_of(event: feed.Event) -> tuple[Command, ...]:
     if payload.Is(earning.MemberEnrolled.DESCRIPTOR):
         enrolled = earning.MemberEnrolled.FromString(payload.value)
         return (wire.enrolled_from_proto(event.program_id, enrolled),)
+    if payload.Is(earning.MemberChanged.DESCRIPTOR):
+        changed = earning.MemberChanged.FromString(payload.value)
+        return (wire.names_from_proto(event.program_id, changed),)
     return ()

@@ -35,6 +35,7 @@ from shared.batches import FeedRecord, Run
 from shared.database import Tx
 from shared.decision import Decision, Event
 from shared.ids import partition_of
+from shared.names import NameMember
 from shared.programs import Programs, Versioned
 
 
@@ -61,7 +62,7 @@ class World:
         for player in (state,) if isinstance(state, Player) else state:
             self.players[player.program_id, player.member_key] = player
 
-    def player(self, command: EnrollMember | CountActivity | SettleReward) -> Player:
+    def player(self, command: EnrollMember | CountActivity | SettleReward | NameMember) -> Player:
         """Who the command is about. Raises MemberMissingError."""
         place = (command.program_id, command.member_key)
         if place not in self.players:
@@ -116,7 +117,7 @@ class Gamification:
         world = World(programs=programs, members=members, players={}, deeds=deeds)
         wanted = {(program_id, key) for (program_id, _), key in members.items()}
         wanted |= {
-            (each.program_id, each.member_key)
+            (ProgramId(each.program_id), MemberKey(each.member_key))
             for each in commands
             if not isinstance(each, SubmitScores)
         }
@@ -139,7 +140,7 @@ class Gamification:
         """Decide one command; see the pure modules for what they refuse."""
         del now
         match command:
-            case EnrollMember():
+            case EnrollMember() | NameMember():
                 return Decision(state=world.player(command), answer=None)
             case CountActivity():
                 player = world.player(command)
@@ -171,6 +172,8 @@ class Gamification:
             for board, score in player.scores.items():
                 if old.scores.get(board) != score:
                     scores[*place, *board] = score
+        renamed = [each for each, _ in run.decided if isinstance(each, NameMember)]
+        await store.rename_members(tx, renamed)
         await store.save_progress(tx, progress)
         await store.save_badges(tx, [each for each in run.events if isinstance(each, BadgeAwarded)])
         partitions = {place[1]: partition_of(place[1], self._partitions) for place in scores}

@@ -25,8 +25,9 @@ from services.gamification.domain import (
     Score,
 )
 from services.gamification.index import Place
-from shared import record
+from shared import member_names, record
 from shared.database import Row, Tx
+from shared.names import NameMember
 
 MemberPlace: TypeAlias = tuple[ProgramId, MemberKey]
 ProgressPlace: TypeAlias = tuple[ProgramId, MemberKey, ChallengeId]
@@ -55,7 +56,8 @@ async def add_members(tx: Tx, joined: Sequence[EnrollMember]) -> None:
         ],
         ignore_conflicts=True,
     )
-    await tx.insert(
+    await member_names.note(
+        tx,
         tables.member_identifiers,
         [
             {
@@ -63,11 +65,28 @@ async def add_members(tx: Tx, joined: Sequence[EnrollMember]) -> None:
                 "identifier": identifier,
                 "kind": kind,
                 "member_key": each.member_key,
+                "assign_time": each.enroll_time,
             }
             for each in joined
             for kind, identifier in each.identifiers
         ],
-        ignore_conflicts=True,
+    )
+
+
+async def rename_members(tx: Tx, renamed: Sequence[NameMember]) -> None:
+    """Take over what names members, and what boards show of them."""
+    await member_names.rename(tx, tables.member_identifiers, renamed)
+    shown = {
+        (each.program_id, each.member_key): each.names[0].identifier if each.names else ""
+        for each in renamed
+    }
+    await tx.update(
+        tables.members,
+        [
+            {"program_id": place[0], "member_key": place[1], "member_id": name}
+            for place, name in shown.items()
+        ],
+        key=("program_id", "member_key"),
     )
 
 

@@ -38,7 +38,9 @@ member_identifiers = Table(
     Column("identifier", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("member_key", Text, nullable=False),
+    Column("assign_time", Instant, nullable=False),
     PrimaryKeyConstraint("program_id", "identifier"),
+    Index(None, "program_id", "member_key"),
 )
 
 # One row per challenge that a member has started. `elements` is a JSON list of different values or

@@ -35,6 +35,7 @@ from services.gamification.ranking import RankedRow
 from shared import errors
 from shared.batches import FeedRecord
 from shared.decision import Event
+from shared.names import Name, NameMember
 from shared.rpc import validation
 from shared.rpc.status import status_of
 
@@ -72,6 +73,22 @@ def enrolled_from_proto(program_id: str, event: earning.MemberEnrolled) -> Enrol
         member_key=MemberKey(event.member_key),
         identifiers=tuple(identifiers),
         enroll_time=instant(event.enroll_time),
+    )
+
+
+def names_from_proto(program_id: str, event: earning.MemberChanged) -> NameMember:
+    """Command that a change of a member means here: what names it from now on."""
+    return NameMember(
+        program_id=program_id,
+        member_key=event.member_key,
+        names=tuple(
+            Name(
+                kind=each.kind,
+                identifier=each.identifier,
+                assign_time=instant(each.assign_time),
+            )
+            for each in event.identifiers
+        ),
     )
 
 

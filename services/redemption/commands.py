@@ -7,6 +7,7 @@ from typing import TypeAlias
 from services.redemption.domain import CANCEL, REDEEM, MemberKey, RedemptionId, Voucher
 from shared import record
 from shared.keys import RequestKey
+from shared.names import NameMember
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +151,7 @@ class NoteLevel:
 
 
 Command: TypeAlias = (
-    Redeem | Cancel | Issue | Complete | Fail | FinishCancel | JoinMember | NoteLevel
+    Redeem | Cancel | Issue | Complete | Fail | FinishCancel | JoinMember | NoteLevel | NameMember
 )
 
 

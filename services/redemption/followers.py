@@ -11,10 +11,13 @@ from services.redemption.commands import Command
 
 
 def commands_of_earning(event: feed.Event) -> tuple[Command, ...]:
-    """Commands that an event of earning means here, none for all but enrolments.
+    """Commands that an event of earning means here, none for all but members.
 
     Raises google.protobuf.message.DecodeError for a payload that is not what its type says.
     """
+    if event.payload.Is(earning.MemberChanged.DESCRIPTOR):
+        changed = earning.MemberChanged.FromString(event.payload.value)
+        return (wire.names_from_proto(event.program_id, changed),)
     if not event.payload.Is(earning.MemberEnrolled.DESCRIPTOR):
         return ()
     enrolled = earning.MemberEnrolled.FromString(event.payload.value)

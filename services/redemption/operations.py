@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
-from services.redemption import domain, refusals, store, wire
+from services.redemption import domain, refusals, store, tables, wire
 from services.redemption.commands import (
     Cancel,
     Command,
@@ -29,13 +29,14 @@ from services.redemption.domain import (
     Voucher,
 )
 from services.redemption.store import RedemptionKey, ShelfKey, SlotKey
-from shared import errors
+from shared import errors, member_names
 from shared.batches import Run
 from shared.database import Tx
 from shared.decision import Decision
 from shared.feed_log import FeedRecord
+from shared.names import NameMember
 
-State: TypeAlias = Attempt | JoinMember | NoteLevel
+State: TypeAlias = Attempt | JoinMember | NoteLevel | NameMember
 Step: TypeAlias = Issue | Complete | Fail | FinishCancel | Cancel
 
 
@@ -52,6 +53,7 @@ class World:
     redemptions: dict[RedemptionKey, Redemption] = field(default_factory=dict)
     vouchers: dict[RedemptionKey, Voucher] = field(default_factory=dict)
     joined: list[JoinMember] = field(default_factory=list)
+    renamed: list[NameMember] = field(default_factory=list)
     levels: dict[tuple[str, str, str, datetime], str] = field(default_factory=dict)
     changed_shelves: dict[ShelfKey, None] = field(default_factory=dict)
     slots_taken: dict[tuple[SlotKey, int], str] = field(default_factory=dict)
@@ -75,6 +77,8 @@ class World:
         """Take what a decision changed."""
         if isinstance(state, JoinMember):
             self.joined.append(state)
+        elif isinstance(state, NameMember):
+            self.renamed.append(state)
         elif isinstance(state, NoteLevel):
             place = (state.program_id, state.member_key, state.ladder_id, state.effective_time)
             self.levels[place] = state.level_id
@@ -107,7 +111,11 @@ class RedemptionWork:
     async def load(self, tx: Tx, commands: Sequence[Command], now: datetime) -> World:
         """Lock redemptions, then shelves, each in order; then load what hangs on them."""
         asked = [each for each in commands if isinstance(each, Redeem)]
-        steps = [each for each in commands if not isinstance(each, Redeem | JoinMember | NoteLevel)]
+        steps = [
+            each
+            for each in commands
+            if not isinstance(each, Redeem | JoinMember | NoteLevel | NameMember)
+        ]
         keys = {(each.program_id, each.redemption_id) for each in steps}
         stored = await store.redemptions(tx, sorted(keys), lock=True)
         members = await store.member_keys(tx, {(each.program_id, each.member_id) for each in asked})
@@ -138,7 +146,7 @@ class RedemptionWork:
 
     def decide(self, world: World, command: Command, now: datetime) -> Decision[object, object]:
         """Decide one command over the world as it is now."""
-        if isinstance(command, JoinMember | NoteLevel):
+        if isinstance(command, JoinMember | NoteLevel | NameMember):
             return Decision(state=command, answer=None)
         if isinstance(command, Redeem):
             return _redeem(world, command, now)
@@ -153,6 +161,7 @@ class RedemptionWork:
             if key in world.stored and world.stored[key] != each
         ]
         await _save_members(tx, world.joined)
+        await member_names.rename(tx, tables.member_identifiers, world.renamed)
         await store.save_levels(tx, world.levels)
         await store.insert_redemptions(tx, new)
         await store.update_redemptions(tx, changed)
@@ -272,6 +281,7 @@ async def _save_members(tx: Tx, joined: Sequence[JoinMember]) -> None:
             "identifier": identifier,
             "kind": kind,
             "member_key": each.member_key,
+            "assign_time": each.enroll_time,
         }
         for each in joined
         for kind, identifier in each.identifiers

@@ -18,6 +18,7 @@ from services.redemption.domain import (
     State,
     Voucher,
 )
+from shared import member_names
 from shared.database import Row, Tx
 
 ShelfKey = tuple[str, str]
@@ -99,7 +100,7 @@ async def save_members(
 ) -> None:
     """Remember members and the identifiers that name them; known ones stay as they are."""
     await tx.insert(tables.members, members, ignore_conflicts=True)
-    await tx.insert(tables.member_identifiers, names, ignore_conflicts=True)
+    await member_names.note(tx, tables.member_identifiers, names)
 
 
 async def timelines(

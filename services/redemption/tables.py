@@ -27,6 +27,7 @@ member_identifiers = Table(
     Column("identifier", Text, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("member_key", Text, nullable=False),
+    Column("assign_time", Instant, nullable=False),
     Index("ix_member_identifiers_program_id_member_key", "program_id", "member_key"),
 )
 

@@ -24,6 +24,7 @@ from services.redemption.domain import (
     TierGate,
 )
 from shared import errors
+from shared.names import Name, NameMember
 
 _KINDS = {
     pb.Reward.KIND_VOUCHER: RewardKind.VOUCHER,
@@ -126,6 +127,22 @@ def event_to_proto(event: domain.RedemptionChanged) -> events_pb2.RedemptionChan
     redemption = event.redemption
     return events_pb2.RedemptionChanged(
         member_key=redemption.member_key, redemption=redemption_to_proto(redemption, "")
+    )
+
+
+def names_from_proto(program_id: str, event: earning_pb.MemberChanged) -> NameMember:
+    """Command that a change of a member means here: what names it from now on."""
+    return NameMember(
+        program_id=program_id,
+        member_key=event.member_key,
+        names=tuple(
+            Name(
+                kind=each.kind,
+                identifier=each.identifier,
+                assign_time=instant(each.assign_time),
+            )
+            for each in event.identifiers
+        ),
     )
 
 

@@ -27,6 +27,7 @@ from services.tiers.ladders import (
 )
 from shared import errors
 from shared.decision import Decision
+from shared.names import NameMember
 
 # Commands ----------------------------------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class EnterLadders:
         return self.member_key
 
 
-Command: TypeAlias = JoinMember | CountActivity | TakeBack | EnterLadders
+Command: TypeAlias = JoinMember | CountActivity | TakeBack | EnterLadders | NameMember
 
 
 # State -------------------------------------------------------------------------------------------
@@ -228,7 +229,7 @@ def decide(in_force: InForce | None, member: Member, command: Command) -> Decisi
         return _join(in_force, member, command)
     if member.enroll_time is None:
         raise UnknownMemberKeyError(member.member_key)
-    if in_force is None:
+    if in_force is None or isinstance(command, NameMember):
         return Decision(state=member, answer=None)
     changes: list[MembershipChanged] = []
     standings = dict(member.standings)

@@ -25,4 +25,7 @@ def commands_of(event: feed.Event) -> tuple[Command, ...]:
     if payload.Is(earning.MemberEnrolled.DESCRIPTOR):
         enrolled = earning.MemberEnrolled.FromString(payload.value)
         return (wire.join_from_proto(event.program_id, enrolled, at),)
+    if payload.Is(earning.MemberChanged.DESCRIPTOR):
+        renamed = earning.MemberChanged.FromString(payload.value)
+        return (wire.names_from_proto(event.program_id, renamed),)
     return ()

@@ -9,18 +9,19 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
-from services.tiers import domain, ladders, store, store_reads, wire
+from services.tiers import domain, ladders, store, store_reads, tables, wire
 from services.tiers.documents import TiersPrograms
 from services.tiers.domain import Command, CountActivity, InForce, Member, MembershipView, TakeBack
 from services.tiers.ladders import Ladder, MembershipChanged, TiersProgram
 from services.tiers.rows import MemberPlace
 from services.tiers.store_reads import ListedChange
-from shared import errors, paging
+from shared import errors, member_names, paging
 from shared.batches import Run
 from shared.clock import Clock
 from shared.database import Database, Tx
 from shared.decision import Decision
 from shared.feed_log import FeedRecord
+from shared.names import NameMember
 
 _PAGE_SIZE = 50
 _PAGE_SIZE_MAX = 1_000
@@ -82,6 +83,8 @@ class TiersWork:
         changed = [(world.loaded.get(place), each) for place, each in sorted(world.members.items())]
         changes = [each for each in run.events if isinstance(each, MembershipChanged)]
         await store.save_members(tx, changed, changes)
+        renamed = [each for each, _ in run.decided if isinstance(each, NameMember)]
+        await member_names.rename(tx, tables.member_identifiers, renamed)
 
     def answer_type(self, command: Command) -> type:
         """No command of tiers has an answer or a key."""

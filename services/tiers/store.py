@@ -21,6 +21,7 @@ from services.tiers.ladders import (
     Standing,
 )
 from services.tiers.rows import MemberPlace
+from shared import member_names
 from shared.database import Row, Tx
 
 _MEMBER = ("program_id", "member_key")
@@ -136,7 +137,10 @@ async def save_members(
         place = {"program_id": after.program_id, "member_key": after.member_key}
         if before is None or before.enroll_time is None:
             members.append({**place, "enroll_time": after.enroll_time})
-        identifiers += [{**place, "identifier": each} for each in after.identifiers]
+        identifiers += [
+            {**place, "identifier": each, "assign_time": after.enroll_time}
+            for each in after.identifiers
+        ]
         for ladder_id, standing in after.standings.items():
             key = {**place, "ladder_id": ladder_id}
             known = (before.standings.get(ladder_id) if before else None) or Standing(
@@ -155,7 +159,7 @@ async def save_members(
                 if known.qualified.get(activity_id) != each
             ]
     await tx.insert(tables.members, members)
-    await tx.insert(tables.member_identifiers, identifiers, ignore_conflicts=True)
+    await member_names.note(tx, tables.member_identifiers, identifiers)
     await _upsert(tx, tables.memberships, memberships, _STANDING)
     await _upsert(tx, tables.spend_days, spend, _DAY)
     await _upsert(tx, tables.qualified_activities, qualified, _QUALIFIED)

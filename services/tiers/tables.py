@@ -39,6 +39,7 @@ member_identifiers = Table(
     Column("program_id", Text, nullable=False),
     Column("identifier", Text, nullable=False),
     Column("member_key", Text, nullable=False),
+    Column("assign_time", Instant, nullable=False),
     PrimaryKeyConstraint("program_id", "identifier"),
     ForeignKeyConstraint(
         ["program_id", "member_key"], ["members.program_id", "members.member_key"]

@@ -12,6 +12,7 @@ from guerdon.earning.v1 import events_pb2 as earning_events
 from guerdon.tiers.v1 import events_pb2
 from services.tiers.domain import CountActivity, JoinMember, TakeBack
 from services.tiers.ladders import Line, MembershipChanged, Reason, ReturnedLine
+from shared.names import Name, NameMember
 
 REASONS = {
     Reason.ENROLLED: events_pb2.MembershipChanged.REASON_ENROLLED,
@@ -51,6 +52,22 @@ def join_from_proto(
         identifiers=tuple(each.identifier for each in event.identifiers),
         enroll_time=instant(event.enroll_time),
         decide_time=create_time,
+    )
+
+
+def names_from_proto(program_id: str, event: earning_events.MemberChanged) -> NameMember:
+    """Command that a change of a member means here: what names it from now on."""
+    return NameMember(
+        program_id=program_id,
+        member_key=event.member_key,
+        names=tuple(
+            Name(
+                kind=each.kind,
+                identifier=each.identifier,
+                assign_time=instant(each.assign_time),
+            )
+            for each in event.identifiers
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import TypedDict
 
 from google.protobuf.message import Message
 
@@ -9,8 +10,9 @@ from cli import quiescence
 from cli.documents import Document
 from cli.peers import Peers
 from guerdon.clock.v1 import clock_service_pb2 as clock
-from guerdon.earning.v1 import activity_pb2
+from guerdon.earning.v1 import activity_pb2, member_pb2
 from guerdon.earning.v1 import earning_service_pb2 as earning
+from guerdon.earning.v1 import member_service_pb2 as members
 from guerdon.feed.v1 import feed_service_pb2 as feed
 from guerdon.gamification.v1 import gamification_service_pb2 as gamification
 from guerdon.gamification.v1 import leaderboard_service_pb2 as boards
@@ -133,11 +135,23 @@ async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
     await peers.earning.EnrollMember(
         earning.EnrollMemberRequest(request_id="enrol-1", program_id=SHOP, member_id="bob")
     )
+    for number, member_id in enumerate(("dan", "eve", "fay", "gus"), start=2):
+        await peers.earning.EnrollMember(
+            earning.EnrollMemberRequest(
+                request_id=f"enrol-{number}", program_id=SHOP, member_id=member_id
+            )
+        )
     record = earning.RecordActivityRequest(program_id=SHOP, activity=purchase("p1"))
     await peers.earning.RecordActivity(record)
     reverse = earning.ReverseActivityRequest(program_id=SHOP, order=reversal("back-1"))
     await peers.earning.ReverseActivity(reverse)
     await peers.earning.CreditPoints(credit("credit-1"))
+    card = member_pb2.MemberIdentifier(kind="card", identifier="card-1")
+    await peers.members.AddIdentifier(
+        members.AddIdentifierRequest(
+            request_id="add-1", program_id=SHOP, member_id="bob", identifier=card
+        )
+    )
     held = (await peers.earning.HoldPoints(hold("hold-1"))).hold.hold_id
     spent = (await peers.earning.HoldPoints(hold("hold-2"))).hold.hold_id
     await peers.earning.CaptureHold(
@@ -150,7 +164,9 @@ async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
     await quiescence.wait(peers)
     return {
         **_of_earning(programs["earning"], held, spent),
+        **_of_members(),
         **_of_others(programs, redeemed.redemption_id),
+        **_of_games(programs),
     }
 
 
@@ -158,7 +174,7 @@ def _of_earning(program: Message, held: str, spent: str) -> Valid:
     closing = {"request_id": "close-9", "program_id": SHOP}
     return {
         "EnrollMember": earning.EnrollMemberRequest(
-            request_id="enrol-9", program_id=SHOP, member_id="carl"
+            request_id="enrol-9", program_id=SHOP, member_id="carl", profile=profile()
         ),
         "RecordActivity": earning.RecordActivityRequest(program_id=SHOP, activity=purchase("p9")),
         "BatchRecordActivities": earning.BatchRecordActivitiesRequest(
@@ -173,6 +189,9 @@ def _of_earning(program: Message, held: str, spent: str) -> Valid:
         ),
         "BatchReverseActivities": earning.BatchReverseActivitiesRequest(
             program_id=SHOP, orders=[reversal("back-8")]
+        ),
+        "ConfirmActivity": earning.ConfirmActivityRequest(
+            request_id="confirm-9", program_id=SHOP, activity_id="p1"
         ),
         "GetWallet": earning.GetWalletRequest(**ANN, currency_id="points"),
         "ListEntries": earning.ListEntriesRequest(**ANN, currency_id="points", page_size=1),
@@ -197,12 +216,55 @@ def _of_earning(program: Message, held: str, spent: str) -> Valid:
     }
 
 
+class Asked(TypedDict):
+    """What a change of a member begins with."""
+
+    request_id: str
+    program_id: str
+    member_id: str
+
+
+def profile() -> member_pb2.MemberProfile:
+    made = member_pb2.MemberProfile(
+        time_zone="Europe/Paris", language="en-GB", attributes={"a": "b"}, segments=["vip"]
+    )
+    made.birth_date.year, made.birth_date.month, made.birth_date.day = 1980, 5, 17
+    return made
+
+
+def _of_members() -> Valid:
+    def asked(request_id: str, member_id: str = "ann") -> Asked:
+        return Asked(request_id=request_id, program_id=SHOP, member_id=member_id)
+
+    update = members.UpdateMemberRequest(**asked("update-member-9"), profile=profile())
+    update.update_mask.paths.extend(["birth_date", "language"])
+    card = member_pb2.MemberIdentifier(kind="card", identifier="card-9")
+    return {
+        "GetMember": members.GetMemberRequest(**ANN),
+        "UpdateMember": update,
+        "ListMembers": members.ListMembersRequest(program_id=SHOP, page_size=1),
+        "AddIdentifier": members.AddIdentifierRequest(**asked("add-9"), identifier=card),
+        "RemoveIdentifier": members.RemoveIdentifierRequest(
+            **asked("remove-9", "bob"), identifier="card-1"
+        ),
+        "ClaimCard": members.ClaimCardRequest(**asked("claim-9"), card_id="card-2"),
+        "MergeMembers": members.MergeMembersRequest(
+            request_id="merge-9",
+            program_id=SHOP,
+            source_member_id="dan",
+            target_member_id="eve",
+        ),
+        "FreezeMember": members.FreezeMemberRequest(**asked("freeze-9", "fay")),
+        "UnfreezeMember": members.UnfreezeMemberRequest(**asked("unfreeze-9", "fay")),
+        "EraseMember": members.EraseMemberRequest(**asked("erase-9", "gus")),
+        "ExportMember": members.ExportMemberRequest(**ANN),
+    }
+
+
 def _of_others(programs: Mapping[str, Message], redemption_id: str) -> Valid:
     change = reward_pb2.Reward(reward_id="mug", price_points=30)
     update = redemption.UpdateRewardRequest(request_id="update-9", program_id=SHOP, reward=change)
     update.update_mask.paths.append("price_points")
-    advance = clock.AdvanceClockRequest()
-    advance.to.seconds = NOW
     return {
         "GetMembership": tiers.GetMembershipRequest(**ANN, ladder_id="main"),
         "BatchGetMemberships": tiers.BatchGetMembershipsRequest(
@@ -242,6 +304,13 @@ def _of_others(programs: Mapping[str, Message], redemption_id: str) -> Valid:
         ),
         "GetRedemptionSummary": redemption.GetRedemptionSummaryRequest(program_id=SHOP),
         "VerifyRedemptions": redemption.VerifyRedemptionsRequest(program_id=SHOP),
+    }
+
+
+def _of_games(programs: Mapping[str, Message]) -> Valid:
+    advance = clock.AdvanceClockRequest()
+    advance.to.seconds = NOW
+    return {
         "ListChallenges": gamification.ListChallengesRequest(program_id=SHOP, page_size=1),
         "GetProgress": gamification.GetProgressRequest(**ANN),
         "ListMemberBadges": gamification.ListMemberBadgesRequest(**ANN, page_size=1),

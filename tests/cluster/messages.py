@@ -35,8 +35,14 @@ CONDITIONS = (
 )
 LIKELY: Mapping[str, tuple[str, ...]] = {
     "program_id": ("giftshop",),
-    "member_id": ("ann", "bob", "zoe"),
+    "member_id": ("bob", "zoe", "card-7"),  # ann stays, whoever is erased
     "member_ids": ("ann", "bob", "zoe"),
+    "identifier": ("card-1", "card-7", "bob"),
+    "card_id": ("card-7", "zoe", "card-1"),
+    "kind": ("card", "member_id"),
+    "source_member_id": ("dan", "zoe", "bob"),
+    "target_member_id": ("eve", "bob"),
+    "language": ("en", "not one"),
     "member_key": ("0" * 32,),
     "activity_id": ("p1", "p2", "p3"),
     "reversal_id": ("r1", "r2"),
@@ -60,7 +66,15 @@ LIKELY: Mapping[str, tuple[str, ...]] = {
     "etag": ("", "1-a"),
     "incarnation": ("", "a"),
     "source": ("", "earning", "till 7"),
-    "paths": ("price_points", "stock_total", "reward_id", "nothing", "price_points.x"),
+    "paths": (
+        "birth_date",
+        "segments",
+        "price_points",
+        "stock_total",
+        "reward_id",
+        "nothing",
+        "price_points.x",
+    ),
     "condition": CONDITIONS,
     "line_condition": CONDITIONS,
     "of": ("line.sku", "activity.type", *CONDITIONS),
