@@ -50,9 +50,7 @@ from shared import errors
 from shared.decision import Decision
 
 
-def _enroll(
-    world: World, command: EnrollMember, now: datetime
-) -> Decision[Changes, MemberRecord]:
+def _enroll(world: World, command: EnrollMember, now: datetime) -> Decision[Changes, MemberRecord]:
     del now
     _program(world, command)
     name = (command.program_id, command.member_id)

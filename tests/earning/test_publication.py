@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from services.earning import tables, wire
+from services.earning.domain import MemberId, ProgramId
 from services.earning.events import Recorded
 from shared import errors
 from shared.batches import Executor
@@ -75,7 +76,9 @@ async def test_the_record_of_an_activity_names_the_version_at_the_instant_of_its
     await node.record(purchase("a-1", lines=[(1, 100)], occurred=BEFORE))
     node.clock.advance(OPENING)
     await node.record(purchase("a-2", lines=[(1, 100)], occurred=BEFORE))
-    page = await node.queries.activities(PROGRAM, "ann", page_size=10, page_token="")
+    page = await node.queries.activities(
+        ProgramId(PROGRAM), MemberId("ann"), page_size=10, page_token=""
+    )
     assert {each.activity_id: each.program_version for each in page.records} == {"a-1": 1, "a-2": 2}
     assert await node.verify() == []
 
@@ -106,8 +109,10 @@ async def test_of_two_processes_none_decides_with_the_old_version_after_its_end(
     await asyncio.gather(
         *(shops[at % 2].record(purchase(f"b-{at}", lines=[(1, 100)])) for at in range(64))
     )
-    page = await shops[0].queries.activities(PROGRAM, "ann", page_size=100, page_token="")
-    met = {each.activity_id: each.program_version for each in page.records}
+    page = await shops[0].queries.activities(
+        ProgramId(PROGRAM), MemberId("ann"), page_size=100, page_token=""
+    )
+    met = {str(each.activity_id): each.program_version for each in page.records}
     assert met.pop("a-0") == 1
     assert (len(met), set(met.values())) == (64, {2})
     listed = await shops[0].documents.versions(PROGRAM, page_size=0, page_token="")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from services.gamification import tables
 from tests.gamification.conftest import Games
-from tests.gamification.shop import PROGRAM, giftshop, with_games
+from tests.gamification.peers import PROGRAM, giftshop, with_games
 from tests.gamification.test_projector import purchases, ranking, violations
 
 
