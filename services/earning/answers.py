@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from guerdon.earning.v1 import activity_pb2, ledger_pb2, program_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.feed.v1 import verification_pb2
-from services.earning import rules
+from services.earning import explanations
 from services.earning.audit import Progress
 from services.earning.domain import (
     Account,
@@ -103,11 +103,11 @@ def explanation_to_proto(text: str) -> activity_pb2.Explanation:
 @lru_cache(maxsize=1_024)
 def _explained(text: str) -> tuple[activity_pb2.Explanation, tuple[int, ...]]:
     """The explanation and the shares of the lines; an event and its answer both ask for them."""
-    explanation = rules.read(text)
+    explanation = explanations.read(text)
     return _explanation(explanation), explanation.line_points
 
 
-def _explanation(explanation: rules.Explanation) -> activity_pb2.Explanation:
+def _explanation(explanation: explanations.Explanation) -> activity_pb2.Explanation:
     return activity_pb2.Explanation(
         program_version=explanation.program_version,
         level_id=explanation.level_id,
@@ -120,12 +120,31 @@ def _explanation(explanation: rules.Explanation) -> activity_pb2.Explanation:
                 points=rule.points,
                 factor_numerator=rule.numerator,
                 factor_denominator=rule.denominator,
+                points_granted=rule.granted,
             )
             for rule in explanation.rules
         ],
         multiplier_numerator=explanation.numerator,
         multiplier_denominator=explanation.denominator,
+        points_wanted=_wanted(explanation),
+        caps=[
+            activity_pb2.CapOutcome(
+                cap_id=cap.cap_id,
+                period=cap.period,
+                points_left=cap.left,
+                points_counted=cap.counted,
+                cut=cap.cut,
+            )
+            for cap in explanation.caps
+        ],
     )
+
+
+def _wanted(explanation: explanations.Explanation) -> int:
+    """The points that no cap has cut; without caps those given."""
+    if explanation.wanted >= 0:
+        return explanation.wanted
+    return sum(rule.granted for rule in explanation.rules)
 
 
 def reversal_to_proto(reversal: Reversal) -> activity_pb2.Reversal:

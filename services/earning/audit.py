@@ -27,7 +27,7 @@ The rules that are named in violations:
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.earning import rules
+from services.earning import evaluation, explanations, rules
 from services.earning.domain import (
     ActivityRecord,
     Entry,
@@ -64,7 +64,7 @@ def audit_activity(
     """What does not agree between an activity, its entry, its lines and its reversals."""
     subject = f"{record.program_id}/{record.activity_id}"
     try:
-        explanation = rules.read(record.explanation)
+        explanation = explanations.read(record.explanation)
     except (ValueError, TypeError):
         return [Violation(rule="activity_lines", subject=subject, detail="explanation unreadable")]
     checks = (
@@ -85,7 +85,9 @@ def audit_decision(
     record: ActivityRecord, rules_: rules.Rules, deed: rules.Deed
 ) -> list[Violation]:
     """Whether the rules that decided an activity still give what was written down."""
-    again = rules.written(rules.decide(rules_, deed, record.level_id).explanation)
+    stored = explanations.read(record.explanation)
+    facts = evaluation.looked_up(rules_, stored)
+    again = explanations.written(evaluation.decide(rules_, deed, facts).explanation)
     if again == record.explanation:
         return []
     detail = f"expected {again}, found {record.explanation}"
@@ -125,7 +127,7 @@ def _found(entry: Entry | None) -> tuple[object, ...]:
     )
 
 
-def _shares(record: ActivityRecord, explanation: rules.Explanation) -> tuple[object, object]:
+def _shares(record: ActivityRecord, explanation: explanations.Explanation) -> tuple[object, object]:
     explained = (
         explanation.program_version,
         explanation.level_id,

@@ -85,7 +85,8 @@ class RecordActivity:
     """Record what a member did.
 
     `content` is the serialized activity without its member_id; `view` and `line_views` are what
-    conditions read of it; `amount` is None without a payment, `currency_code` is then empty.
+    conditions read of it; `amount` is None without a payment, `currency_code` is then empty;
+    `paid_in_points` is the part of the amount that was.
     """
 
     program_id: ProgramId
@@ -97,6 +98,7 @@ class RecordActivity:
     external_reference: str
     amount: int | None
     currency_code: str
+    paid_in_points: int
     lines: tuple[BoughtLine, ...]
     content: bytes
     digest: str

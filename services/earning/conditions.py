@@ -24,19 +24,19 @@ _WORDS = re.compile(r"[A-Za-z_]\w*|\S")
 
 
 def on_activity(condition: expressions.Condition, activity: Descriptor) -> Condition:
-    """A condition over `activity` and `tier`."""
+    """A condition over `activity`, `tier` and `member`; one about the member is always asked."""
 
-    def ask(view: object, tier: str) -> str:
-        return _why_not(condition.matches(activity=view, tier=tier))
+    def ask(view: object, tier: str, member: object) -> str:
+        return _why_not(condition.matches(activity=view, tier=tier, member=member))
 
     fields = fields_read(condition.text, "activity", activity)
-    if fields is None:
+    if fields is None or mentions(condition.text, "member"):
         return ask
     remembered: dict[object, str] = {}
 
-    def recall(view: object, tier: str) -> str:
+    def recall(view: object, tier: str, member: object) -> str:
         key = (tier, *[getattr(view, field) for field in fields])
-        return _recalled(remembered, key, lambda: ask(view, tier))
+        return _recalled(remembered, key, lambda: ask(view, tier, member))
 
     return recall
 
@@ -57,6 +57,11 @@ def on_line(condition: expressions.Condition, line: Descriptor) -> LineCondition
         return _recalled(remembered, key, lambda: ask(view))
 
     return recall
+
+
+def mentions(text: str, variable: str) -> bool:
+    """Whether an expression may read a variable: whether the word is there, outside of texts."""
+    return variable in _WORDS.findall(_TEXTS.sub(" ", text))
 
 
 def fields_read(text: str, variable: str, message: Descriptor) -> tuple[str, ...] | None:

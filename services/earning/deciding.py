@@ -8,7 +8,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
-from services.earning import deciding_ledger, deciding_members, decisions, holds, members, wire
+from services.earning import (
+    deciding_ledger,
+    deciding_members,
+    decisions,
+    holds,
+    members,
+    wire,
+    wire_members,
+)
 from services.earning.commands import (
     CaptureHold,
     Command,
@@ -37,14 +45,14 @@ from services.earning.domain import (
     Wallet,
 )
 from services.earning.events import Done, Recorded
-from services.earning.member_records import Frozen, MemberRecord
+from services.earning.member_records import NO_PROFILE, Frozen, MemberRecord
 from services.earning.refusals import (
     ActivityNotFound,
     HoldNotFound,
     MemberAlreadyExists,
     MemberFrozen,
 )
-from services.earning.rules import Program
+from services.earning.rules import Facts, Program
 from services.earning.world import World
 from shared import errors
 from shared.decision import Decision
@@ -72,6 +80,7 @@ def _record(world: World, command: RecordActivity, now: datetime) -> Decision[Ch
             currency_id=program.currency_id,
         )
         level_id = LevelId("")
+        world.counts.enrolled[program.program_id, newcomer.member_key] = newcomer.enroll_time
     else:
         newcomer = None
         if program.enroll_unknown_members:
@@ -85,13 +94,26 @@ def _record(world: World, command: RecordActivity, now: datetime) -> Decision[Ch
         program,
         newcomer,
         wallet,
-        level_id,
+        _facts(world, program, command, wallet, level_id),
         receipt_used=bool(command.external_reference) and receipt in world.receipts_used,
         now=now,
         lots=world.lots.get(
             (program.program_id, wallet.member_key, wallet.currency_id), decisions.NO_LOTS
         ),
     )
+
+
+def _facts(
+    world: World, program: Program, command: RecordActivity, wallet: Wallet, level_id: LevelId
+) -> Facts:
+    """What the rules look at beyond the activity."""
+    if program.rules.is_plain:
+        return Facts(level_id=level_id)
+    place = (program.program_id, wallet.member_key)
+    needs = program.rules.needs(command.type, command.occurred_time)
+    profile = world.counts.profiles.get(place, NO_PROFILE)
+    member = wire_members.profile_to_proto(profile) if needs.profile else None
+    return world.counts.facts(place, needs, level_id, member)
 
 
 def _reverse(world: World, command: ReverseActivity, now: datetime) -> Decision[Changes, Reversal]:

@@ -10,13 +10,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias
 
-from services.earning import ledger, reversals, rules
+from services.earning import counts, evaluation, explanations, ledger, reversals, rules
 from services.earning.commands import (
     CreditPoints,
     KeepLevel,
     RecordActivity,
     ReverseActivity,
 )
+from services.earning.counts import Counted
 from services.earning.domain import (
     ActivityRecord,
     CurrencyId,
@@ -43,11 +44,11 @@ from services.earning.expiry import CurrencyPolicy, plain
 from services.earning.ledger import Cause, Movement
 from services.earning.member_records import MemberRecord
 from services.earning.refusals import (
-    CurrencyNotAccepted,
     CurrencyNotFound,
     ExternalReferenceReused,
     OccurredTimeNotAccepted,
 )
+from services.earning.rules import Facts
 from services.earning.settlement import clock_events, is_due, settled
 from shared.decision import Decision, Event
 from shared.values import value
@@ -75,6 +76,7 @@ class Changes:
     reversal: Reversal | None = None
     hold: Hold | None = None
     level: KeepLevel | None = None
+    counted: Counted | None = None
 
 
 def level_at(timeline: Sequence[LevelFrom], instant: datetime) -> LevelId:
@@ -115,7 +117,7 @@ def record(
     program: rules.Program,
     member: Member | None,
     wallet: Wallet,
-    level_id: LevelId,
+    facts: Facts,
     *,
     receipt_used: bool,
     now: datetime,
@@ -131,15 +133,8 @@ def record(
         raise ExternalReferenceReused(
             source=command.source, external_reference=command.external_reference
         )
-    deed = rules.Deed(
-        type=command.type,
-        amount=command.amount,
-        lines=command.lines,
-        view=command.view,
-        line_views=command.line_views,
-    )
-    earning = rules.decide(program.rules, deed, level_id)
-    explanation = rules.written(earning.explanation)
+    earning = evaluation.decide(program.rules, deed_of(command), facts)
+    explanation = explanations.written(earning.explanation)
     movement, due, told = None, NO_MOVEMENTS, NO_EVENTS
     if earning.points:
         cause = Cause(
@@ -154,12 +149,17 @@ def record(
             due, wallet = tuple(books.movements), books.wallet
             told = (*told, *clock_events(books))
         movement = ledger.credit(wallet, earning.points, EntryType.EARN, cause, policy)
-    made = _record(command, program, wallet, level_id, earning, explanation, movement, now)
+    made = _record(command, program, wallet, facts.level_id, earning, explanation, movement, now)
     events: tuple[Event, ...] = (*told, ActivityRecorded(record=made))
     if member is not None:
         events = (enrolled(member), *events)
     return Decision(
-        state=Changes(member=member, movements=(*due, movement) if movement else (), activity=made),
+        state=Changes(
+            member=member,
+            movements=(*due, movement) if movement else (),
+            activity=made,
+            counted=_counted(program, made, earning),
+        ),
         answer=Recorded(
             create_time=now,
             currency_id=program.currency_id,
@@ -170,11 +170,39 @@ def record(
     )
 
 
+def deed_of(command: RecordActivity) -> rules.Deed:
+    """What rules look at of an activity."""
+    return rules.Deed(
+        type=command.type,
+        amount=command.amount,
+        lines=command.lines,
+        view=command.view,
+        line_views=command.line_views,
+        occurred_time=command.occurred_time,
+        source=command.source,
+        currency_code=command.currency_code,
+        paid_in_points=command.paid_in_points,
+    )
+
+
+def _counted(
+    program: rules.Program, made: ActivityRecord, earning: rules.Earning
+) -> Counted | None:
+    """What the activity adds to what is looked up for the next; None when nothing ever is."""
+    if program.rules.is_plain:
+        return None
+    return counts.counted(
+        (made.program_id, made.member_key),
+        made.type,
+        earning.explanation.caps,
+        earning.carried if program.rules.carries else None,
+    )
+
+
 def _check_accepted(command: RecordActivity, program: rules.Program, now: datetime) -> None:
-    if command.currency_code and command.currency_code != program.money_currency_code:
-        raise CurrencyNotAccepted(
-            currency_code=command.currency_code, accepted_currency_code=program.money_currency_code
-        )
+    if command.currency_code not in {"", program.money_currency_code}:
+        day = command.occurred_time.astimezone(program.rules.zone).date()
+        program.rules.money.rate(command.currency_code, day)
     earliest, latest = now - program.accepted_past, now + program.accepted_future
     if not earliest <= command.occurred_time <= latest:
         raise OccurredTimeNotAccepted(
@@ -260,6 +288,7 @@ def reverse(
     if movement:
         books.book(movement)
     taken = movement.entry.program_delta if movement else 0
+    reversed_ = replace(given.record, points_reversed=given.record.points_reversed + taken)
     reversal = Reversal(
         program_id=command.program_id,
         reversal_id=command.reversal_id,
@@ -277,10 +306,11 @@ def reverse(
         state=Changes(
             movements=tuple(books.movements),
             wallets=books.rewritten,
-            reversed_activity=replace(
-                given.record, points_reversed=given.record.points_reversed + taken
-            ),
+            reversed_activity=reversed_,
             reversal=reversal,
+            counted=counts.uncounted(
+                (activity.program_id, activity.member_key), activity, reversed_
+            ),
         ),
         answer=reversal,
         events=(

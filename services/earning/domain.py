@@ -163,7 +163,7 @@ class Entry:
     """One line of the ledger: the change of each account; the changes sum to zero.
 
     `available_after` is the balance that the entry left; `explanation` is the text that
-    `rules.written` made, empty for entries that no rule decided.
+    `explanations.written` made, empty for entries that no rule decided.
     `lot_sequence` is the lot that the entry made, activated or dated again, with its times as they
     are from then on; 0 when there is none. `slide_time` is what the entry moved the wallet's to.
     """

@@ -167,9 +167,10 @@ def _next_of(day: date, dates: tuple[tuple[int, int], ...]) -> date:
         last
         for year in (day.year, day.year + 1)
         for month, number in dates
-        if (last := _day_of(year, month, number)) >= day
+        if (last := day_of(year, month, number)) >= day
     )
 
 
-def _day_of(year: int, month: int, day: int) -> date:
+def day_of(year: int, month: int, day: int) -> date:
+    """A day of a year; one that the month does not have is the month's last."""
     return date(year, month, min(day, monthrange(year, month)[1]))

@@ -26,6 +26,7 @@ from services.earning.ledger import Cause
 from services.earning.ledger_books import Books
 from services.earning.refusals import (
     CaptureExceedsHold,
+    CurrencyNotSpendable,
     HoldClosed,
     HoldNotCaptured,
     InsufficientPoints,
@@ -38,7 +39,9 @@ from shared.decision import Decision, Event
 def place(
     command: HoldPoints, wallet: Wallet, lots: Lots, policy: CurrencyPolicy, now: datetime
 ) -> Decision[Changes, Hold]:
-    """Set points aside. Refuses InsufficientPoints."""
+    """Set points aside. Refuses CurrencyNotSpendable or InsufficientPoints."""
+    if not policy.spendable:
+        raise CurrencyNotSpendable(currency_id=wallet.currency_id)
     books, told = settled(wallet, lots, policy, now)
     available = books.wallet.available
     if command.points > available:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from services.earning import loading_members, store
+from services.earning import loading_counts, loading_members, store
 from services.earning.commands import (
     CaptureHold,
     Command,
@@ -59,6 +59,7 @@ async def load(
     await loading_members.lock(tx, world, loading_members.only(asked))
     await _load_ledger(tx, world, asked, now, lock=claim)
     await _load_levels(tx, world, records)
+    await loading_counts.load(tx, world, records, _only(ReverseActivity, asked), lock=claim)
     return world
 
 

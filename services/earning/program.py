@@ -9,31 +9,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from guerdon.earning.v1 import activity_pb2
 from guerdon.earning.v1 import program_pb2 as pb
-from services.earning import conditions
-from services.earning.domain import CurrencyId, ProgramId, ReversalPolicy, RuleId
-from services.earning.rules import (
-    Base,
-    Flat,
-    Multiplier,
-    MultiplierPolicy,
-    Program,
-    Rounding,
-    Rule,
-    Rules,
-)
+from services.earning import program_currencies, program_rules
+from services.earning.domain import CurrencyId, ProgramId, ReversalPolicy
+from services.earning.rules import Program, Rules
+from services.earning.stacking import MultiplierPolicy, Rounding
 from shared import errors
 from shared.errors import Violation
-from shared.expressions import Environment, ExpressionError
 from shared.rpc import validation
-
-_ACTIVITY, _LINE = activity_pb2.Activity.DESCRIPTOR, activity_pb2.LineItem.DESCRIPTOR
-
-ACTIVITY = Environment({"activity": _ACTIVITY, "tier": "string"})
-"""What a rule's condition may read."""
-LINE = Environment({"line": _LINE})
-"""What a rule's line condition may read."""
 
 _MULTIPLIER_POLICIES = {
     pb.MULTIPLIER_POLICY_MULTIPLY: MultiplierPolicy.MULTIPLY,
@@ -66,16 +49,23 @@ def parse(program_id: str, version: int, content: bytes) -> Program:
     """Compile the serialized document of a version. Refuses InvalidProgram."""
     document = pb.EarningProgram.FromString(content)
     check(document)
+    zone = ZoneInfo(document.time_zone)
+    currencies = program_currencies.policies(document, zone)
     return Program(
         program_id=ProgramId(program_id),
         currency_id=CurrencyId(document.currencies[0].currency_id),
         money_currency_code=document.money_currency_code,
         rules=Rules(
             version=version,
-            rules=tuple(_rule(each) for each in document.rules),
+            rules=tuple(program_rules.rule(each) for each in document.rules),
             multiplier_policy=_MULTIPLIER_POLICIES[document.multiplier_policy],
             rounding=_ROUNDINGS[document.rounding],
+            money=program_currencies.money(document),
+            zone=zone,
+            caps=tuple(program_rules.cap(each) for each in document.caps),
+            carries=document.currencies[0].carry_remainder,
         ),
+        currencies=currencies,
         tier_ladder_id=document.tier_ladder_id,
         reversal_policy=_REVERSAL_POLICIES[document.reversal_policy],
         enroll_unknown_members=document.enroll_unknown_members,
@@ -106,28 +96,8 @@ def _complaints(document: pb.EarningProgram) -> Iterator[Violation]:
     yield from validation.violations(document)
     if document.time_zone and not _is_zone(document.time_zone):
         yield Violation(field="time_zone", description=f"{document.time_zone} is no IANA time zone")
-    seen: set[str] = set()
-    for at, rule in enumerate(document.rules):
-        path = f"rules[{at}]"
-        if rule.rule_id and rule.rule_id in seen:
-            yield Violation(field=f"{path}.rule_id", description=f"{rule.rule_id} is there already")
-        seen.add(rule.rule_id)
-        yield from _wrong_expression(f"{path}.condition", ACTIVITY, rule.condition)
-        yield from _wrong_expression(f"{path}.line_condition", LINE, rule.line_condition)
-        if rule.line_condition and rule.WhichOneof("effect") == "multiplier":
-            yield Violation(
-                field=f"{path}.line_condition",
-                description="a multiplier counts for the whole activity, not for lines of it",
-            )
-
-
-def _wrong_expression(field: str, environment: Environment, text: str) -> Iterator[Violation]:
-    if not text:
-        return
-    try:
-        environment.compile(text)
-    except ExpressionError as error:
-        yield Violation(field=field, description=str(error))
+    yield from program_currencies.complaints(document)
+    yield from program_rules.complaints(document)
 
 
 def _is_zone(name: str) -> bool:
@@ -136,35 +106,3 @@ def _is_zone(name: str) -> bool:
     except (KeyError, OSError, ValueError):  # not found, a folder, or no name of a file
         return False
     return True
-
-
-# What it means -----------------------------------------------------------------------------------
-
-
-def _rule(rule: pb.EarningRule) -> Rule:
-    return Rule(
-        rule_id=RuleId(rule.rule_id),
-        effect=_effect(rule),
-        activity_types=frozenset(rule.activity_types),
-        condition=(
-            conditions.on_activity(
-                ACTIVITY.compile(rule.condition), activity_pb2.Activity.DESCRIPTOR
-            )
-            if rule.condition
-            else None
-        ),
-        line_condition=(
-            conditions.on_line(LINE.compile(rule.line_condition), _LINE)
-            if rule.line_condition
-            else None
-        ),
-    )
-
-
-def _effect(rule: pb.EarningRule) -> Base | Flat | Multiplier:
-    which = rule.WhichOneof("effect")
-    if which == "base":
-        return Base(points=rule.base.points, per_amount=rule.base.per_amount_minor)
-    if which == "flat":
-        return Flat(points=rule.flat.points)
-    return Multiplier(numerator=rule.multiplier.numerator, denominator=rule.multiplier.denominator)

@@ -164,6 +164,24 @@ class InsufficientPoints(errors.FailedPrecondition):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
+class CurrencyNotSpendable(errors.FailedPrecondition):
+    """Points of this currency only count; they can be neither held nor spent."""
+
+    message = "points of currency {currency_id} cannot be spent"
+    currency_id: str
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class CapExceeded(errors.FailedPrecondition):
+    """A cap that refuses has too few points left in its period."""
+
+    message = "cap {cap_id} has {points_left} points left, {points_wanted} are wanted"
+    cap_id: str
+    points_left: int
+    points_wanted: int
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
 class PointsOutOfRange(errors.OutOfRange):
     """The points, or what a wallet ever earned with them, would be more than can be held."""
 

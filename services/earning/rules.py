@@ -1,22 +1,18 @@
-"""What an activity earns: base and flat points, multipliers, one rounding, shares of the lines.
+"""The rules of a program: what they are made of, and what deciding an activity looks at.
 
 Rules come compiled: conditions are functions, so that a preview, a test and the ledger run the same
-code. All arithmetic is on integers: rates are kept as numerator and denominator, and the one
-division happens at the end, rounded as the program says (`semantics.md`, "Activities and earning").
+code. What they come to is decided in `evaluation.py` (`semantics.md`, "Activities and earning").
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
-from datetime import timedelta
-from enum import StrEnum
-from json.encoder import encode_basestring as _quoted  # a text as JSON has it, not as ASCII
-from math import gcd, lcm
-from typing import NamedTuple, TypeAlias
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from functools import cached_property
+from typing import TypeAlias
+from zoneinfo import ZoneInfo
 
 from services.earning.domain import (
-    POINTS_MAX,
-    RATIO_MAX,
     BoughtLine,
     CurrencyId,
     LevelId,
@@ -24,35 +20,19 @@ from services.earning.domain import (
     ReversalPolicy,
     RuleId,
 )
-from services.earning.expiry import CurrencyPolicy
-from services.earning.refusals import PointsOutOfRange
+from services.earning.expiry import UTC_ZONE, CurrencyPolicy
+from services.earning.explanations import Explanation
+from services.earning.money import Money
+from services.earning.schedules import Occasion, Period, Schedule, period_key
+from services.earning.stacking import MultiplierPolicy, Rounding
 from shared.values import value
 
-Condition: TypeAlias = Callable[[object, str], str]
-"""Takes the activity and the level; says why it does not hold, nothing when it does."""
+Condition: TypeAlias = Callable[[object, str, object], str]
+"""Takes the activity, the level and the member; says why it does not hold, nothing when it does."""
 LineCondition: TypeAlias = Callable[[object], str]
 """Takes the line; says why it does not count, nothing when it does."""
-
-OTHER_TYPE = "the rule is not about activities of this type"
-NO_AMOUNT = "the activity has no amount"
-NO_LINE = "no line of the activity counts"
-
-
-class MultiplierPolicy(StrEnum):
-    """How several matching multipliers combine."""
-
-    MULTIPLY = "multiply"
-    ADD = "add"
-    BEST = "best"
-
-
-class Rounding(StrEnum):
-    """How the points of an activity are rounded, once."""
-
-    FLOOR = "floor"
-    HALF_EVEN = "half_even"
-    HALF_UP = "half_up"
-    CEIL = "ceil"
+CapKey: TypeAlias = tuple[str, str]
+"""A cap and the period that it counts in."""
 
 
 @value
@@ -71,48 +51,124 @@ class Flat:
 
 
 @value
+class Bonus:
+    """A fixed number of points, added after multipliers."""
+
+    points: int
+
+
+@value
 class Multiplier:
-    """An exact factor on the points."""
+    """An exact factor on the points, or on those of the lines that the rule picks."""
 
     numerator: int
     denominator: int
 
 
 @value
+class Cap:
+    """The most points within a period, of one rule or of all of them together.
+
+    `on_base` counts points before multipliers. What is above is left out, or with `refuses` the
+    activity is refused.
+    """
+
+    cap_id: str
+    period: Period
+    points: int
+    on_base: bool = False
+    refuses: bool = False
+
+
+@value
+class Nth:
+    """The member's activity of this number of the rule's types, or every so-many-th."""
+
+    number: int = 0
+    every: int = 0
+
+
+@value
 class Rule:
-    """One compiled rule; without types it is about all, without conditions it always counts."""
+    """One compiled rule; what it does not name does not narrow it.
+
+    `reads_member` says that its condition looks at the member; a `budget` of 0 has no end.
+    """
 
     rule_id: RuleId
-    effect: Base | Flat | Multiplier
+    effect: Base | Flat | Bonus | Multiplier
     activity_types: frozenset[str] = frozenset()
     condition: Condition | None = None
+    reads_member: bool = False
     line_condition: LineCondition | None = None
+    categories: frozenset[str] = frozenset()
+    merchants: frozenset[str] = frozenset()
+    channels: frozenset[str] = frozenset()
+    levels: frozenset[str] = frozenset()
+    segments: frozenset[str] = frozenset()
+    schedule: Schedule | None = None
+    occasion: Occasion | None = None
+    nth: Nth | None = None
+    group: str = ""
+    caps: tuple[Cap, ...] = ()
+    budget: int = 0
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether it picks lines."""
+        return bool(self.line_condition or self.categories or self.merchants)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its types and conditions are all that it asks before its lines."""
+        return not (
+            self.channels
+            or self.levels
+            or self.segments
+            or self.schedule
+            or self.occasion
+            or self.nth
+        )
 
 
 @value
-class Rules:
-    """The rules of one version of a program, in the order in which explanations list them."""
+class Facts:
+    """What rules look at beyond the activity; the loader fills what `Rules.needs` asks for.
 
-    version: int
-    rules: tuple[Rule, ...]
-    multiplier_policy: MultiplierPolicy
-    rounding: Rounding = Rounding.FLOOR
+    `member` is what conditions read of the member. `counts` are the member's activities before this
+    one, by type. `used` is what caps counted so far in the period; `spent` what rules with a budget
+    have given. `carried` is the remainder that was not given yet.
+    When an audit decides again from what is stored, `verdicts` are those of rules that look at
+    personal data (the reason why such a rule did not apply, empty when it did), and `left` is what
+    each cap and budget had left; the period of a budget is "".
+    """
+
+    level_id: LevelId = LevelId("")
+    segments: frozenset[str] = frozenset()
+    member: object = None
+    birth_date: date | None = None
+    enroll_time: datetime | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    used: Mapping[CapKey, int] = field(default_factory=dict)
+    spent: Mapping[str, int] = field(default_factory=dict)
+    carried: Fraction = Fraction(0)
+    verdicts: Mapping[str, str] | None = None
+    left: Mapping[CapKey, int] | None = None
 
 
 @value
-class Program:
-    """One version of a program, compiled: what it accepts, what it gives and what it takes back."""
+class Needs:
+    """What deciding an activity has to look up, beyond the wallet and the level."""
 
-    program_id: ProgramId
-    currency_id: CurrencyId
-    money_currency_code: str
-    rules: Rules
-    tier_ladder_id: str = ""
-    reversal_policy: ReversalPolicy = ReversalPolicy.ALLOW_DEBT
-    enroll_unknown_members: bool = False
-    accepted_past: timedelta = timedelta(days=400)
-    accepted_future: timedelta = timedelta(minutes=5)
-    currencies: Mapping[CurrencyId, CurrencyPolicy] = field(default_factory=dict)
+    profile: bool = False
+    types: frozenset[str] = frozenset()
+    caps: tuple[CapKey, ...] = ()
+    budgets: tuple[str, ...] = ()
+    carry: bool = False
+
+
+NOTHING = Needs()
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @value
@@ -124,235 +180,102 @@ class Deed:
     lines: Sequence[BoughtLine]
     view: object
     line_views: Sequence[object]
+    occurred_time: datetime = EPOCH
+    source: str = ""
+    currency_code: str = ""
+    paid_in_points: int = 0
 
 
-# Tuples rather than dataclasses: every rule of every activity makes one, and JSON writes them.
-
-
-class RuleOutcome(NamedTuple):
-    """What one rule contributed; `reason` says why it did not apply."""
-
-    rule_id: str
-    matched: bool
-    reason: str = ""
-    amount: int = 0
-    points: int = 0
-    numerator: int = 0
-    denominator: int = 0
-
-
-class Explanation(NamedTuple):
-    """How points came about, down to the share of each line; kept with the entry for ever."""
-
-    program_version: int
-    level_id: str
-    numerator: int
-    denominator: int
-    rules: tuple[RuleOutcome, ...]
-    line_points: tuple[int, ...]
-
-
-class Earning(NamedTuple):
-    """The points of an activity, what each line has of them, and why."""
+@value
+class Earning:
+    """The points of an activity, what each line has of them, and why; `carried` is left over."""
 
     points: int
     explanation: Explanation
+    carried: Fraction = Fraction(0)
 
 
-def written(explanation: Explanation) -> str:
-    """The text of an explanation as it is stored and hashed: a JSON array of its parts in order."""
-    outcomes = ",".join(
-        [
-            f"[{_quoted(each.rule_id)},{'true' if each.matched else 'false'},"
-            f"{_quoted(each.reason)},{each.amount},{each.points},"
-            f"{each.numerator},{each.denominator}]"
-            for each in explanation.rules
-        ]
-    )
-    return (
-        f"[{explanation.program_version},{_quoted(explanation.level_id)},"
-        f"{explanation.numerator},{explanation.denominator},[{outcomes}],"
-        f"[{','.join(map(str, explanation.line_points))}]]"
-    )
+class Rules:
+    """The rules of one version of a program, in the order in which explanations list them."""
 
+    def __init__(
+        self,
+        *,
+        version: int,
+        rules: tuple[Rule, ...],
+        multiplier_policy: MultiplierPolicy,
+        rounding: Rounding = Rounding.FLOOR,
+        money: Money = Money(currency_code=""),  # noqa: B008 - a value
+        zone: ZoneInfo = UTC_ZONE,
+        caps: tuple[Cap, ...] = (),
+        carries: bool = False,
+    ) -> None:
+        self.version = version
+        self.rules = rules
+        self.multiplier_policy = multiplier_policy
+        self.rounding = rounding
+        self.money = money
+        self.zone = zone
+        self.caps = caps
+        self.carries = carries
 
-def read(text: str) -> Explanation:
-    """The explanation of a text that `written` made."""
-    version, level_id, numerator, denominator, outcomes, line_points = json.loads(text)
-    return Explanation(
-        program_version=version,
-        level_id=level_id,
-        numerator=numerator,
-        denominator=denominator,
-        rules=tuple(RuleOutcome(*outcome) for outcome in outcomes),
-        line_points=tuple(line_points),
-    )
-
-
-def decide(rules: Rules, deed: Deed, level_id: LevelId) -> Earning:
-    """Apply all rules to one activity. Refuses PointsOutOfRange."""
-    tally = _Tally(deed)
-    outcomes = tuple([_apply(rule, deed, level_id, tally) for rule in rules.rules])
-    numerator, denominator = combined(rules.multiplier_policy, tally.factors)
-    if numerator > RATIO_MAX or denominator > RATIO_MAX:
-        raise PointsOutOfRange(what="multipliers", limit=RATIO_MAX)
-    points = tally.points(numerator, denominator, rules.rounding)
-    if points > POINTS_MAX:
-        raise PointsOutOfRange(what="points", limit=POINTS_MAX)
-    shares = allocate(points, tally.weights()) if deed.lines else ()
-    return Earning(
-        points=points,
-        explanation=Explanation(
-            program_version=rules.version,
-            level_id=level_id,
-            numerator=numerator,
-            denominator=denominator,
-            rules=outcomes,
-            line_points=shares,
-        ),
-    )
-
-
-def combined(policy: MultiplierPolicy, factors: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """One factor for all that matched, reduced; 1 when none did.
-
-    5x on a 2x day: multiply 10, add 6 (what each adds to one), best 5.
-    Factors below one may add up to less than nothing: then it is nothing.
-    """
-    if not factors:
-        return 1, 1
-    if len(factors) == 1:
-        numerator, denominator = factors[0]
-    elif policy is MultiplierPolicy.BEST:
-        numerator, denominator = factors[0]
-        for other, per in factors:
-            if other * denominator > numerator * per:
-                numerator, denominator = other, per
-    elif policy is MultiplierPolicy.MULTIPLY:
-        numerator, denominator = 1, 1
-        for factor, per in factors:
-            numerator, denominator = numerator * factor, denominator * per
-    else:
-        denominator = lcm(*(per for _, per in factors))
-        added = sum((factor - per) * (denominator // per) for factor, per in factors)
-        numerator = max(0, denominator + added)
-    common = gcd(numerator, denominator)
-    return numerator // common, denominator // common
-
-
-def rounded(numerator: int, denominator: int, rounding: Rounding) -> int:
-    """A ratio of integers, not negative, as an integer."""
-    whole, rest = divmod(numerator, denominator)
-    if not rest or rounding is Rounding.FLOOR:
-        return whole
-    if rounding is Rounding.CEIL:
-        return whole + 1
-    twice = 2 * rest
-    if twice != denominator:
-        return whole + (twice > denominator)
-    return whole + 1 if rounding is Rounding.HALF_UP else whole + (whole & 1)
-
-
-def allocate(points: int, weights: Sequence[int]) -> tuple[int, ...]:
-    """Shares of points in proportion to weights, by largest remainder; they add up exactly.
-
-    Of equal remainders the earlier line's comes first. The weights are not negative, and at least
-    one of them is above zero unless there are no points.
-    """
-    if not points:
-        return (0,) * len(weights)
-    total = sum(weights)
-    shares = [points * weight // total for weight in weights]
-    left = points - sum(shares)
-    if left:
-        order = sorted(range(len(weights)), key=lambda line: -(points * weights[line] % total))
-        for line in order[:left]:
-            shares[line] += 1
-    return tuple(shares)
-
-
-class _Tally:
-    """What the rules that matched come to; lives for one decision."""
-
-    __slots__ = ("_deed", "_earning", "bases", "factors", "flat")
-
-    def __init__(self, deed: Deed) -> None:
-        self._deed = deed
-        self._earning = [False] * len(deed.lines)
-        self.bases: list[tuple[int, Base]] = []
-        self.flat = 0
-        self.factors: list[tuple[int, int]] = []
-
-    def earns(self, picked: Sequence[int]) -> None:
-        """Mark the lines that take part in the points."""
-        for line in picked:
-            self._earning[line] = True
-
-    def points(self, numerator: int, denominator: int, rounding: Rounding) -> int:
-        """Everything together, exact until this one rounding."""
-        per = lcm(*(base.per_amount for _, base in self.bases)) if self.bases else 1
-        exact = self.flat * per
-        for amount, base in self.bases:
-            exact += amount * base.points * (per // base.per_amount)
-        return rounded(exact * numerator, per * denominator, rounding)
-
-    def weights(self) -> list[int]:
-        """Amounts of the earning lines; their units when all of them were free."""
-        lines = self._deed.lines
-        weights = [
-            line.amount if earns else 0 for line, earns in zip(lines, self._earning, strict=True)
-        ]
-        if any(weights):
-            return weights
-        return [
-            line.quantity if earns else 0 for line, earns in zip(lines, self._earning, strict=True)
-        ]
-
-
-def _apply(rule: Rule, deed: Deed, level_id: LevelId, tally: _Tally) -> RuleOutcome:
-    """Add what one rule gives to the tally, and say so."""
-    if rule.activity_types and deed.type not in rule.activity_types:
-        return RuleOutcome(rule.rule_id, matched=False, reason=OTHER_TYPE)
-    if rule.condition is not None and (reason := rule.condition(deed.view, level_id)):
-        return RuleOutcome(rule.rule_id, matched=False, reason=reason)
-    effect = rule.effect
-    if isinstance(effect, Multiplier):
-        tally.factors.append((effect.numerator, effect.denominator))
-        return RuleOutcome(
-            rule.rule_id,
-            matched=True,
-            numerator=effect.numerator,
-            denominator=effect.denominator,
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether nothing is looked up but the wallet and the level."""
+        return not (
+            self.caps
+            or self.carries
+            or any(
+                rule.caps
+                or rule.budget
+                or rule.nth
+                or rule.occasion
+                or rule.segments
+                or rule.reads_member
+                for rule in self.rules
+            )
         )
-    picked, reason = _picked(rule, deed)
-    if not picked and (deed.lines or rule.line_condition is not None):
-        return RuleOutcome(rule.rule_id, matched=False, reason=reason or NO_LINE)
-    if isinstance(effect, Flat):
-        tally.flat += effect.points
-        tally.earns(picked)
-        return RuleOutcome(rule.rule_id, matched=True, points=effect.points)
-    amount = sum([deed.lines[line].amount for line in picked]) if deed.lines else deed.amount
-    if amount is None:
-        return RuleOutcome(rule.rule_id, matched=False, reason=NO_AMOUNT)
-    tally.bases.append((amount, effect))
-    tally.earns(picked)
-    alone = amount * effect.points // effect.per_amount
-    if alone > RATIO_MAX:
-        raise PointsOutOfRange(what="points", limit=POINTS_MAX)
-    return RuleOutcome(rule.rule_id, matched=True, amount=amount, points=alone)
+
+    @cached_property
+    def asks_calendar(self) -> bool:
+        """Whether a rule asks which day it is."""
+        return any(rule.schedule or rule.occasion for rule in self.rules)
+
+    def needs(self, type_: str, occurred_time: datetime) -> Needs:
+        """What has to be looked up for an activity of a type, at an instant."""
+        if self.is_plain:
+            return NOTHING
+        day = occurred_time.astimezone(self.zone).date()
+        asked = [
+            rule for rule in self.rules if not rule.activity_types or type_ in rule.activity_types
+        ]
+        return Needs(
+            profile=any(rule.occasion or rule.segments or rule.reads_member for rule in asked),
+            types=frozenset(
+                kind for rule in asked if rule.nth for kind in (rule.activity_types or (type_,))
+            ),
+            caps=tuple(
+                (cap.cap_id, period_key(cap.period, day))
+                for caps in (self.caps, *(rule.caps for rule in asked))
+                for cap in caps
+                if cap.period is not Period.ACTIVITY
+            ),
+            budgets=tuple(sorted(rule.rule_id for rule in asked if rule.budget)),
+            carry=self.carries,
+        )
 
 
-def _picked(rule: Rule, deed: Deed) -> tuple[Sequence[int], str]:
-    """Places of the lines that count, and why the first one that does not failed."""
-    condition = rule.line_condition
-    if condition is None:
-        return range(len(deed.lines)), ""
-    picked: list[int] = []
-    first = ""
-    for line, view in enumerate(deed.line_views):
-        reason = condition(view)
-        if not reason:
-            picked.append(line)
-        elif not first:
-            first = reason
-    return picked, first
+@value
+class Program:
+    """One version of a program, compiled: what it accepts, what it gives and what it takes back."""
+
+    program_id: ProgramId
+    currency_id: CurrencyId
+    money_currency_code: str
+    rules: Rules
+    currencies: Mapping[CurrencyId, CurrencyPolicy] = field(default_factory=dict)
+    tier_ladder_id: str = ""
+    reversal_policy: ReversalPolicy = ReversalPolicy.ALLOW_DEBT
+    enroll_unknown_members: bool = False
+    accepted_past: timedelta = timedelta(days=400)
+    accepted_future: timedelta = timedelta(minutes=5)

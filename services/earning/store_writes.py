@@ -3,7 +3,7 @@
 What was claimed for a command that was refused is given back.
 """
 
-from services.earning import rows, store_members, tables
+from services.earning import rows, store_counts, store_members, tables
 from services.earning.world import (
     World,
 )
@@ -28,6 +28,9 @@ async def save(tx: Tx, world: World) -> None:
     await _save_activities(tx, world)
     await _save_holds(tx, world)
     await _save_levels(tx, world)
+    await store_counts.save(
+        tx, world.counts, {key: each.currency_id for key, each in world.programs.items()}
+    )
 
 
 async def _save_members(tx: Tx, world: World) -> None:

@@ -335,6 +335,41 @@ reversals = Table(
 )
 
 
+# What caps counted for members, and what rules with a budget gave: rows that are waited for.
+cap_counts = Table(
+    "cap_counts",
+    metadata,
+    _id("program_id"),
+    _id("member_key"),
+    _id("cap_id"),
+    _id("period"),
+    _number("points"),
+    PrimaryKeyConstraint("program_id", "member_key", "cap_id", "period"),
+    *_not_negative("points"),
+    postgresql_with=_ROOM,
+)
+budgets = Table(
+    "budgets",
+    metadata,
+    _id("program_id"),
+    _id("rule_id"),
+    _number("points"),
+    PrimaryKeyConstraint("program_id", "rule_id"),
+    *_not_negative("points"),
+    postgresql_with=_ROOM,
+)
+remainders = Table(
+    "remainders",
+    metadata,
+    _id("program_id"),
+    _id("member_key"),
+    _id("currency_id"),
+    _id("remainder"),  # a fraction of a point, as the text of a ratio
+    PrimaryKeyConstraint("program_id", "member_key", "currency_id"),
+    postgresql_with=_ROOM,
+)
+
+
 def append_only(table: str) -> tuple[tuple[str, str], ...]:
     """Pairs of dialect and statement that make a table refuse every UPDATE and DELETE."""
     function = (

@@ -102,6 +102,7 @@ def record_from_proto(program_id: str, activity: activity_pb2.Activity) -> Recor
         external_reference=activity.external_reference,
         amount=payment.amount_minor if has_payment else None,
         currency_code=payment.currency_code if has_payment else "",
+        paid_in_points=payment.paid_in_points_minor if has_payment else 0,
         lines=tuple(
             [BoughtLine(quantity=line.quantity, amount=line.amount_minor) for line in lines]
         ),
@@ -240,6 +241,10 @@ def deed_of(content: bytes) -> rules.Deed:
         lines=[BoughtLine(quantity=line.quantity, amount=line.amount_minor) for line in view.lines],
         view=view,
         line_views=view.lines,
+        occurred_time=instant(view.occurred_time),
+        source=view.source,
+        currency_code=view.payment.currency_code,
+        paid_in_points=view.payment.paid_in_points_minor,
     )
 
 

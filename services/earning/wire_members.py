@@ -178,7 +178,7 @@ def member_to_proto(member: MemberRecord) -> member_pb2.Member:
     message = member_pb2.Member(
         member_id=member.member_id,
         member_key=member.member_key,
-        profile=_profile_to_proto(member.profile),
+        profile=profile_to_proto(member.profile),
         state=_STATES[member.state],
         identifiers=_identifiers(member.identifiers),
         anonymous=member.is_anonymous,
@@ -199,7 +199,8 @@ def changed_to_proto(member: MemberRecord) -> events_pb2.MemberChanged:
     )
 
 
-def _profile_to_proto(profile: Profile) -> member_pb2.MemberProfile:
+def profile_to_proto(profile: Profile) -> member_pb2.MemberProfile:
+    """What is told of a member, for answers and for conditions."""
     message = member_pb2.MemberProfile(
         time_zone=profile.time_zone,
         language=profile.language,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from services.earning.commands import KeepLevel
+from services.earning.counts import Counts
 from services.earning.decisions import Changes
 from services.earning.domain import (
     ActivityId,
@@ -73,6 +74,7 @@ class World:
     placed_holds: set[HoldKey] = field(default_factory=set)
     changed_holds: set[HoldKey] = field(default_factory=set)
     levels: list[KeepLevel] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
 
     members: dict[MemberPlace, MemberRecord] = field(default_factory=dict)
     changed_members: dict[MemberPlace, MemberRecord] = field(default_factory=dict)
@@ -108,6 +110,8 @@ class World:
             self._hold(state.hold)
         if state.level is not None:
             self.levels.append(state.level)
+        if state.counted is not None:
+            self.counts.put(state.counted)
 
     def _enroll(self, member: Member) -> None:
         del self.claimed[member.program_id, member.member_id]

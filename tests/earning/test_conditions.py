@@ -3,8 +3,9 @@
 import pytest
 
 from guerdon.earning.v1.activity_pb2 import Activity, LineItem
+from guerdon.earning.v1.member_pb2 import MemberProfile
 from services.earning import conditions
-from services.earning.program import ACTIVITY, LINE
+from services.earning.program_rules import ACTIVITY, LINE
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_a_remembered_answer_is_the_engine_s() -> None:
 
 def test_a_level_is_part_of_what_is_remembered() -> None:
     asked = conditions.on_activity(ACTIVITY.compile('tier == "gold"'), Activity.DESCRIPTOR)
-    assert [asked(Activity(), tier) for tier in ("gold", "", "gold")] == [
+    assert [asked(Activity(), tier, None) for tier in ("gold", "", "gold")] == [
         "",
         conditions.FALSE,
         "",
@@ -75,3 +76,10 @@ def test_what_is_remembered_is_bounded() -> None:
     asked = conditions.on_line(LINE.compile('line.sku == "5"'), LineItem.DESCRIPTOR)
     answers = [asked(LineItem(sku=str(number))) for number in range(3_000)]
     assert [number for number, why in enumerate(answers) if not why] == [5]
+
+
+def test_a_condition_about_the_member_is_asked_for_each_member() -> None:
+    asked = conditions.on_activity(ACTIVITY.compile('member.language == "de"'), Activity.DESCRIPTOR)
+    profiles = [MemberProfile(language=each) for each in ("de", "en", "de")]
+    assert [asked(Activity(), "", each) == "" for each in profiles] == [True, False, True]
+    assert not conditions.mentions('tier == "member"', "member")

@@ -7,7 +7,7 @@ import pytest
 
 from guerdon.earning.v1 import activity_pb2, events_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
-from services.earning import rules, tables, wire
+from services.earning import explanations, tables, wire
 from services.earning.commands import Command
 from services.earning.domain import CurrencyId, EntryType, HoldState, MemberId, ProgramId
 from services.earning.events import Recorded
@@ -46,7 +46,7 @@ async def events(node: Node) -> list[str]:
 async def test_the_first_activity_enrols_and_earns(node: Node) -> None:
     recorded = await node.record(purchase("a-1", lines=LINES))
     assert recorded.points == 15
-    assert rules.read(recorded.explanation).line_points == (10, 5)
+    assert explanations.read(recorded.explanation).line_points == (10, 5)
     wallet = await node.wallet()
     assert (wallet.available, wallet.earned, wallet.sequence) == (15, 15, 1)
     [entry] = await node.entries()
@@ -179,7 +179,7 @@ async def test_the_level_that_counts_is_the_one_effective_when_it_happened(node:
     before = await node.record(purchase("a-1", lines=[(1, 999)], occurred=START))
     after = await node.record(purchase("a-2", lines=[(1, 999)], occurred=midnight))
     assert (before.points, after.points) == (9, 14)
-    assert rules.read(after.explanation).level_id == "silver"
+    assert explanations.read(after.explanation).level_id == "silver"
     assert await node.verify() == []
 
 

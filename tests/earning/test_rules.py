@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.earning import rules
+from services.earning import evaluation, explanations, rules, stacking
 from services.earning.domain import POINTS_MAX, BoughtLine, LevelId, RuleId
 from services.earning.refusals import PointsOutOfRange
 from services.earning.rules import (
     Base,
     Deed,
+    Facts,
     Flat,
     Multiplier,
-    MultiplierPolicy,
-    Rounding,
     Rule,
     Rules,
 )
+from services.earning.stacking import MultiplierPolicy, Rounding
 
 MULTIPLY, ADD, BEST = MultiplierPolicy.MULTIPLY, MultiplierPolicy.ADD, MultiplierPolicy.BEST
 
@@ -60,7 +60,7 @@ def deed(
 
 
 def points(of: Rules, done: Deed, level: str = "") -> int:
-    return rules.decide(of, done, LevelId(level)).points
+    return evaluation.decide(of, done, Facts(level_id=LevelId(level))).points
 
 
 def is_product(line: object) -> str:
@@ -68,7 +68,7 @@ def is_product(line: object) -> str:
 
 
 def is_level(wanted: str) -> rules.Condition:
-    return lambda _, level: "" if level == wanted else "the condition is false"
+    return lambda _, level, __: "" if level == wanted else "the condition is false"
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,31 @@ def test_two_rates_and_a_fixed_number_are_added_before_the_one_rounding() -> Non
         (program(base()), deed(None), "", 0),
         (program(flat(30)), deed(None, type_="check_in"), "", 30),
         (program(base(line_condition=is_product)), deed(500), "", 0),
-        (program(base(line_condition=is_product)), deed(900, [(1, 500)], ["product"]), "", 5),
-        (program(base(line_condition=is_product)), deed(900, [(1, 500)], ["postage"]), "", 0),
+        (
+            program(base(line_condition=is_product)),
+            deed(900, [(1, 500)], ["product"]),
+            "",
+            5,
+        ),
+        (
+            program(base(line_condition=is_product)),
+            deed(900, [(1, 500)], ["postage"]),
+            "",
+            0,
+        ),
         (program(base()), deed(900, [(1, 500)]), "", 5),
-        (program(flat(7, line_condition=is_product)), deed(1, [(1, 1)], ["product"]), "", 7),
-        (program(flat(7, line_condition=is_product)), deed(1, [(1, 1)], ["postage"]), "", 0),
+        (
+            program(flat(7, line_condition=is_product)),
+            deed(1, [(1, 1)], ["product"]),
+            "",
+            7,
+        ),
+        (
+            program(flat(7, line_condition=is_product)),
+            deed(1, [(1, 1)], ["postage"]),
+            "",
+            0,
+        ),
     ],
 )
 def test_a_rule_counts_only_what_it_is_about(
@@ -178,13 +198,13 @@ def test_the_explanation_lists_every_rule_in_order_and_why_it_did_not_count() ->
         times(3, 2),
     )
     done = deed(None, [(1, 399), (1, 250)], ["product", "postage"])
-    earning = rules.decide(of, done, LevelId("silver"))
+    earning = evaluation.decide(of, done, Facts(level_id=LevelId("silver")))
     explanation = earning.explanation
     assert earning.points == 5
     assert [rule.matched for rule in explanation.rules] == [True, False, True]
     assert explanation.rules[0].amount == 399
     assert explanation.rules[0].points == 3
-    assert explanation.rules[1].reason == rules.OTHER_TYPE
+    assert explanation.rules[1].reason == evaluation.OTHER_TYPE
     assert (explanation.numerator, explanation.denominator) == (3, 2)
     assert (explanation.level_id, explanation.program_version) == ("silver", 3)
     assert explanation.line_points == (5, 0)
@@ -192,8 +212,10 @@ def test_the_explanation_lists_every_rule_in_order_and_why_it_did_not_count() ->
 
 def test_an_explanation_reads_as_it_was_written() -> None:
     of = program(base(line_condition=is_product), times(7, 3))
-    explanation = rules.decide(of, deed(None, [(1, 399)], ['ü"x']), LevelId("gold")).explanation
-    assert rules.read(rules.written(explanation)) == explanation
+    explanation = evaluation.decide(
+        of, deed(None, [(1, 399)], ['ü"x']), Facts(level_id=LevelId("gold"))
+    ).explanation
+    assert explanations.read(explanations.written(explanation)) == explanation
 
 
 @pytest.mark.parametrize(
@@ -230,7 +252,7 @@ def test_points_at_the_limit_are_given() -> None:
 def test_shares_go_to_the_largest_remainder_and_among_equals_to_the_earlier_line(
     given_points: int, weights: list[int], shares: tuple[int, ...]
 ) -> None:
-    assert rules.allocate(given_points, weights) == shares
+    assert stacking.allocate(given_points, weights) == shares
 
 
 @given(
@@ -240,7 +262,7 @@ def test_shares_go_to_the_largest_remainder_and_among_equals_to_the_earlier_line
 def test_shares_add_up_and_are_less_than_one_point_from_the_exact_share(
     given_points: int, weights: list[int]
 ) -> None:
-    shares = rules.allocate(given_points, weights)
+    shares = stacking.allocate(given_points, weights)
     assert sum(shares) == given_points
     for share, weight in zip(shares, weights, strict=True):
         exact = Fraction(given_points * weight, sum(weights))
@@ -250,13 +272,16 @@ def test_shares_add_up_and_are_less_than_one_point_from_the_exact_share(
 
 def test_shares_of_free_lines_follow_their_units() -> None:
     done = deed(None, [(3, 0), (1, 0)])
-    assert rules.decide(program(flat(8)), done, LevelId("")).explanation.line_points == (6, 2)
+    assert evaluation.decide(program(flat(8)), done, Facts()).explanation.line_points == (6, 2)
 
 
 def test_a_fixed_number_goes_to_the_lines_that_the_rule_picked() -> None:
     done = deed(None, [(1, 100), (1, 100)], ["postage", "product"])
     of = program(flat(8, line_condition=is_product))
-    assert rules.decide(of, done, LevelId("")).explanation.line_points == (0, 8)
+    assert evaluation.decide(of, done, Facts()).explanation.line_points == (
+        0,
+        8,
+    )
 
 
 @given(

@@ -506,7 +506,7 @@ async def test_a_document_is_refused_with_the_path_of_every_complaint(peer: Peer
             {"rule_id": "b", "condition": "tier + tier", "flat": {"points": 0}},
             {
                 "rule_id": "c",
-                "line_condition": "line.quantity > 1",
+                "schedule": {"recurrence": "FREQ=HOURLY", "until_date": "2026-02-30"},
                 "multiplier": {"numerator": 2, "denominator": 1},
             },
             {"rule_id": "d"},
@@ -523,7 +523,7 @@ async def test_a_document_is_refused_with_the_path_of_every_complaint(peer: Peer
         "rules[1].line_condition",
         "rules[2].condition",
         "rules[2].flat.points",
-        "rules[3].line_condition",
+        "rules[3].schedule.until_date",
         "rules[4].effect",
     }
     assert "sauce" in told["rules[0].condition"]

@@ -114,19 +114,29 @@ class Payment(_message.Message):
 
     AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    PAID_IN_POINTS_MINOR_FIELD_NUMBER: _builtins.int
+    COUPON_CODES_FIELD_NUMBER: _builtins.int
     amount_minor: _builtins.int
     """The whole amount in minor units of the currency, at least 0 and at most 10^15."""
     currency_code: _builtins.str
     """The ISO 4217 code of the currency."""
+    paid_in_points_minor: _builtins.int
+    """The part of the amount that was paid in points, in minor units, at most the amount."""
+    @_builtins.property
+    def coupon_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The coupons used, at most 20."""
+
     def __init__(
         self,
         *,
         amount_minor: _builtins.int = ...,
         currency_code: _builtins.str = ...,
+        paid_in_points_minor: _builtins.int = ...,
+        coupon_codes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "currency_code", b"currency_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "coupon_codes", b"coupon_codes", "currency_code", b"currency_code", "paid_in_points_minor", b"paid_in_points_minor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -309,6 +319,8 @@ class Explanation(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     MULTIPLIER_NUMERATOR_FIELD_NUMBER: _builtins.int
     MULTIPLIER_DENOMINATOR_FIELD_NUMBER: _builtins.int
+    POINTS_WANTED_FIELD_NUMBER: _builtins.int
+    CAPS_FIELD_NUMBER: _builtins.int
     program_version: _builtins.int
     """The version of the program's earning rules that decided."""
     level_id: _builtins.str
@@ -317,9 +329,15 @@ class Explanation(_message.Message):
     """The numerator of the multiplier that all matched multiplier rules came to together."""
     multiplier_denominator: _builtins.int
     """The denominator of that multiplier."""
+    points_wanted: _builtins.int
+    """The points that would have been given without caps and budgets; the points given when none was asked."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleOutcome]:
         """Every rule of the program in its order, matched or not."""
+
+    @_builtins.property
+    def caps(self) -> _containers.RepeatedCompositeFieldContainer[Global___CapOutcome]:
+        """The caps and budgets that were asked, in the order in which they were."""
 
     def __init__(
         self,
@@ -329,14 +347,54 @@ class Explanation(_message.Message):
         rules: _abc.Iterable[Global___RuleOutcome] | None = ...,
         multiplier_numerator: _builtins.int = ...,
         multiplier_denominator: _builtins.int = ...,
+        points_wanted: _builtins.int = ...,
+        caps: _abc.Iterable[Global___CapOutcome] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["level_id", b"level_id", "multiplier_denominator", b"multiplier_denominator", "multiplier_numerator", b"multiplier_numerator", "program_version", b"program_version", "rules", b"rules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caps", b"caps", "level_id", b"level_id", "multiplier_denominator", b"multiplier_denominator", "multiplier_numerator", b"multiplier_numerator", "points_wanted", b"points_wanted", "program_version", b"program_version", "rules", b"rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class CapOutcome(_message.Message):
+    """What one cap or budget had left, and what it counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAP_ID_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    POINTS_LEFT_FIELD_NUMBER: _builtins.int
+    POINTS_COUNTED_FIELD_NUMBER: _builtins.int
+    CUT_FIELD_NUMBER: _builtins.int
+    cap_id: _builtins.str
+    """The cap, or the rule for a budget."""
+    period: _builtins.str
+    """The period that it counted in, for example "2026-01", "activity" or "all"; empty for a budget."""
+    points_left: _builtins.int
+    """The points that it had left before."""
+    points_counted: _builtins.int
+    """The points that it counted."""
+    cut: _builtins.bool
+    """Whether it left points out."""
+    def __init__(
+        self,
+        *,
+        cap_id: _builtins.str = ...,
+        period: _builtins.str = ...,
+        points_left: _builtins.int = ...,
+        points_counted: _builtins.int = ...,
+        cut: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_id", b"cap_id", "cut", b"cut", "period", b"period", "points_counted", b"points_counted", "points_left", b"points_left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CapOutcome: _TypeAlias = CapOutcome  # noqa: Y015
 
 @_typing.final
 class RuleOutcome(_message.Message):
@@ -351,6 +409,7 @@ class RuleOutcome(_message.Message):
     POINTS_FIELD_NUMBER: _builtins.int
     FACTOR_NUMERATOR_FIELD_NUMBER: _builtins.int
     FACTOR_DENOMINATOR_FIELD_NUMBER: _builtins.int
+    POINTS_GRANTED_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """The rule."""
     matched: _builtins.bool
@@ -365,6 +424,10 @@ class RuleOutcome(_message.Message):
     """The numerator of a multiplier rule's factor."""
     factor_denominator: _builtins.int
     """The denominator of a multiplier rule's factor."""
+    points_granted: _builtins.int
+    """The rule's part of the points that were given: a multiplier's is what it brought.
+    The parts of all rules add up to the points.
+    """
     def __init__(
         self,
         *,
@@ -375,10 +438,11 @@ class RuleOutcome(_message.Message):
         points: _builtins.int = ...,
         factor_numerator: _builtins.int = ...,
         factor_denominator: _builtins.int = ...,
+        points_granted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "factor_denominator", b"factor_denominator", "factor_numerator", b"factor_numerator", "matched", b"matched", "points", b"points", "reason", b"reason", "rule_id", b"rule_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "factor_denominator", b"factor_denominator", "factor_numerator", b"factor_numerator", "matched", b"matched", "points", b"points", "points_granted", b"points_granted", "reason", b"reason", "rule_id", b"rule_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -242,6 +242,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "ACTIVITY_NOT_PENDING", "domain": "guerdon", "metadata": {"activity_id": "order-1001"}}
     """
+    ERROR_REASON_CAP_EXCEEDED: _ErrorReason.ValueType  # 71
+    """FAILED_PRECONDITION: a cap that refuses has too few points left in its period.
+
+    {"reason": "CAP_EXCEEDED", "domain": "guerdon",
+     "metadata": {"cap_id": "per-day", "points_left": "20", "points_wanted": "128"}}
+    """
+    ERROR_REASON_CURRENCY_NOT_SPENDABLE: _ErrorReason.ValueType  # 72
+    """FAILED_PRECONDITION: points of the currency only count; they can be neither held nor spent.
+
+    {"reason": "CURRENCY_NOT_SPENDABLE", "domain": "guerdon", "metadata": {"currency_id": "status-miles"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -467,5 +478,16 @@ ERROR_REASON_ACTIVITY_NOT_PENDING: ErrorReason.ValueType  # 70
 """FAILED_PRECONDITION: no points of the activity wait to become available.
 
 {"reason": "ACTIVITY_NOT_PENDING", "domain": "guerdon", "metadata": {"activity_id": "order-1001"}}
+"""
+ERROR_REASON_CAP_EXCEEDED: ErrorReason.ValueType  # 71
+"""FAILED_PRECONDITION: a cap that refuses has too few points left in its period.
+
+{"reason": "CAP_EXCEEDED", "domain": "guerdon",
+ "metadata": {"cap_id": "per-day", "points_left": "20", "points_wanted": "128"}}
+"""
+ERROR_REASON_CURRENCY_NOT_SPENDABLE: ErrorReason.ValueType  # 72
+"""FAILED_PRECONDITION: points of the currency only count; they can be neither held nor spent.
+
+{"reason": "CURRENCY_NOT_SPENDABLE", "domain": "guerdon", "metadata": {"currency_id": "status-miles"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -48,6 +48,30 @@ MULTIPLIER_POLICY_BEST: MultiplierPolicy.ValueType  # 3
 """The largest factor alone counts: 5x and 2x make 5x."""
 Global___MultiplierPolicy: _TypeAlias = MultiplierPolicy  # noqa: Y015
 
+class _EarnOn:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EarnOnEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EarnOn.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EARN_ON_UNSPECIFIED: _EarnOn.ValueType  # 0
+    """Not chosen; means net."""
+    EARN_ON_NET: _EarnOn.ValueType  # 1
+    """What was paid in money: 200 with 40 paid in points earn on 160."""
+    EARN_ON_GROSS: _EarnOn.ValueType  # 2
+    """The whole amount: 200 with 40 paid in points earn on 200."""
+
+class EarnOn(_EarnOn, metaclass=_EarnOnEnumTypeWrapper):
+    """What of an amount earns."""
+
+EARN_ON_UNSPECIFIED: EarnOn.ValueType  # 0
+"""Not chosen; means net."""
+EARN_ON_NET: EarnOn.ValueType  # 1
+"""What was paid in money: 200 with 40 paid in points earn on 160."""
+EARN_ON_GROSS: EarnOn.ValueType  # 2
+"""The whole amount: 200 with 40 paid in points earn on 200."""
+Global___EarnOn: _TypeAlias = EarnOn  # noqa: Y015
+
 class _Rounding:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -127,6 +151,9 @@ class EarningProgram(_message.Message):
     ACCEPTED_FUTURE_DURATION_FIELD_NUMBER: _builtins.int
     TIER_LADDER_ID_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    EARN_ON_FIELD_NUMBER: _builtins.int
+    EXCHANGE_RATES_FIELD_NUMBER: _builtins.int
+    CAPS_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The program."""
     display_name: _builtins.str
@@ -145,6 +172,8 @@ class EarningProgram(_message.Message):
     """Whether the first activity of an unknown member enrols it."""
     tier_ladder_id: _builtins.str
     """The ladder of the tiers service whose level conditions and multipliers read; empty when there is none."""
+    earn_on: Global___EarnOn.ValueType
+    """Whether the part of an amount that was paid in points earns as well; unspecified means net: it does not."""
     @_builtins.property
     def currencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PointCurrency]:
         """The points currencies; the first is the one that requests mean when they name none."""
@@ -165,6 +194,14 @@ class EarningProgram(_message.Message):
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarningRule]:
         """The rules, in the order in which explanations list them."""
 
+    @_builtins.property
+    def exchange_rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExchangeRate]:
+        """What other money is worth; a payment in money without a rate for its day is refused with CURRENCY_NOT_ACCEPTED."""
+
+    @_builtins.property
+    def caps(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarningCap]:
+        """Caps on the points of all rules together."""
+
     def __init__(
         self,
         *,
@@ -181,10 +218,13 @@ class EarningProgram(_message.Message):
         accepted_future_duration: _duration_pb2.Duration | None = ...,
         tier_ladder_id: _builtins.str = ...,
         rules: _abc.Iterable[Global___EarningRule] | None = ...,
+        earn_on: Global___EarnOn.ValueType = ...,
+        exchange_rates: _abc.Iterable[Global___ExchangeRate] | None = ...,
+        caps: _abc.Iterable[Global___EarningCap] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "currencies", b"currencies", "display_name", b"display_name", "enroll_unknown_members", b"enroll_unknown_members", "money_currency_code", b"money_currency_code", "multiplier_policy", b"multiplier_policy", "program_id", b"program_id", "reversal_policy", b"reversal_policy", "rounding", b"rounding", "rules", b"rules", "tier_ladder_id", b"tier_ladder_id", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "caps", b"caps", "currencies", b"currencies", "display_name", b"display_name", "earn_on", b"earn_on", "enroll_unknown_members", b"enroll_unknown_members", "exchange_rates", b"exchange_rates", "money_currency_code", b"money_currency_code", "multiplier_policy", b"multiplier_policy", "program_id", b"program_id", "reversal_policy", b"reversal_policy", "rounding", b"rounding", "rules", b"rules", "tier_ladder_id", b"tier_ladder_id", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -198,23 +238,335 @@ class PointCurrency(_message.Message):
 
     CURRENCY_ID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    NOT_SPENDABLE_FIELD_NUMBER: _builtins.int
+    PENDING_DURATION_FIELD_NUMBER: _builtins.int
+    PENDING_UNTIL_CONFIRMED_FIELD_NUMBER: _builtins.int
+    EXPIRY_FIELD_NUMBER: _builtins.int
+    REMINDER_DAYS_FIELD_NUMBER: _builtins.int
+    CARRY_REMAINDER_FIELD_NUMBER: _builtins.int
+    EXPIRED_REFUND_GRACE_DAYS_FIELD_NUMBER: _builtins.int
     currency_id: _builtins.str
     """The identifier of the points currency."""
     display_name: _builtins.str
     """The name that people read."""
+    not_spendable: _builtins.bool
+    """Whether the points only count, as status miles do: they are neither held nor redeemed nor transferred."""
+    pending_until_confirmed: _builtins.bool
+    """When the activity is confirmed with ConfirmActivity; must be true."""
+    carry_remainder: _builtins.bool
+    """Whether the fraction of a point that rounding down leaves is kept for the member's next activity."""
+    expired_refund_grace_days: _builtins.int
+    """How many days points live that are given back to a lot which has ended meanwhile; 0 means that they stay expired."""
+    @_builtins.property
+    def pending_duration(self) -> _duration_pb2.Duration:
+        """After a while, at most 3,660 days."""
+
+    @_builtins.property
+    def expiry(self) -> Global___PointExpiry:
+        """When points end; absent means never."""
+
+    @_builtins.property
+    def reminder_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How many days ahead of their end members are told, at most 10 numbers; empty means 30 and 7, a single 0 not at all."""
+
     def __init__(
         self,
         *,
         currency_id: _builtins.str = ...,
         display_name: _builtins.str = ...,
+        not_spendable: _builtins.bool = ...,
+        pending_duration: _duration_pb2.Duration | None = ...,
+        pending_until_confirmed: _builtins.bool = ...,
+        expiry: Global___PointExpiry | None = ...,
+        reminder_days: _abc.Iterable[_builtins.int] | None = ...,
+        carry_remainder: _builtins.bool = ...,
+        expired_refund_grace_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expiry", b"expiry", "pending", b"pending", "pending_duration", b"pending_duration", "pending_until_confirmed", b"pending_until_confirmed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carry_remainder", b"carry_remainder", "currency_id", b"currency_id", "display_name", b"display_name", "expired_refund_grace_days", b"expired_refund_grace_days", "expiry", b"expiry", "not_spendable", b"not_spendable", "pending", b"pending", "pending_duration", b"pending_duration", "pending_until_confirmed", b"pending_until_confirmed", "reminder_days", b"reminder_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_pending: _TypeAlias = _typing.Literal["pending_duration", "pending_until_confirmed"]  # noqa: Y015
+    _WhichOneofArgType_pending: _TypeAlias = _typing.Literal["pending", b"pending"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_pending) -> _WhichOneofReturnType_pending | None: ...
+
+Global___PointCurrency: _TypeAlias = PointCurrency  # noqa: Y015
+
+@_typing.final
+class PointExpiry(_message.Message):
+    """When points end.
+    A last usable day is asked in the program's time zone; the points stop when the next day begins there.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Unit:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _UnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PointExpiry._Unit.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        UNIT_UNSPECIFIED: PointExpiry._Unit.ValueType  # 0
+        """Not chosen; refused."""
+        UNIT_MONTH: PointExpiry._Unit.ValueType  # 1
+        """A month."""
+        UNIT_QUARTER: PointExpiry._Unit.ValueType  # 2
+        """A quarter of a year."""
+        UNIT_YEAR: PointExpiry._Unit.ValueType  # 3
+        """A year."""
+
+    class Unit(_Unit, metaclass=_UnitEnumTypeWrapper):
+        """A period of the calendar."""
+
+    UNIT_UNSPECIFIED: PointExpiry.Unit.ValueType  # 0
+    """Not chosen; refused."""
+    UNIT_MONTH: PointExpiry.Unit.ValueType  # 1
+    """A month."""
+    UNIT_QUARTER: PointExpiry.Unit.ValueType  # 2
+    """A quarter of a year."""
+    UNIT_YEAR: PointExpiry.Unit.ValueType  # 3
+    """A year."""
+
+    @_typing.final
+    class EndOfPeriod(_message.Message):
+        """The end of a period of the calendar."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        UNIT_FIELD_NUMBER: _builtins.int
+        FURTHER_FIELD_NUMBER: _builtins.int
+        unit: Global___PointExpiry.Unit.ValueType
+        """The period."""
+        further: _builtins.int
+        """How many further periods the points live, 0 to 100."""
+        def __init__(
+            self,
+            *,
+            unit: Global___PointExpiry.Unit.ValueType = ...,
+            further: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["further", b"further", "unit", b"unit"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class FixedDates(_message.Message):
+        """Days of the year."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        DATES_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def dates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """The days as "MM-DD", for example "03-31"; 1 to 24 of them."""
+
+        def __init__(
+            self,
+            *,
+            dates: _abc.Iterable[_builtins.str] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["dates", b"dates"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    AFTER_DAYS_FIELD_NUMBER: _builtins.int
+    AFTER_MONTHS_FIELD_NUMBER: _builtins.int
+    END_OF_PERIOD_FIELD_NUMBER: _builtins.int
+    SLIDING_MONTHS_FIELD_NUMBER: _builtins.int
+    FIXED_DATES_FIELD_NUMBER: _builtins.int
+    after_days: _builtins.int
+    """So many days after the day on which they became available, 1 to 36,600."""
+    after_months: _builtins.int
+    """The same day so many months later, or the last day of a shorter month, 1 to 1,200."""
+    sliding_months: _builtins.int
+    """So many months after the member's last earn or spend, for all points together, 1 to 1,200."""
+    @_builtins.property
+    def end_of_period(self) -> Global___PointExpiry.EndOfPeriod:
+        """The last day of the month, quarter or year in which they became available, or of a later one."""
+
+    @_builtins.property
+    def fixed_dates(self) -> Global___PointExpiry.FixedDates:
+        """The next of these days of the year."""
+
+    def __init__(
+        self,
+        *,
+        after_days: _builtins.int = ...,
+        after_months: _builtins.int = ...,
+        end_of_period: Global___PointExpiry.EndOfPeriod | None = ...,
+        sliding_months: _builtins.int = ...,
+        fixed_dates: Global___PointExpiry.FixedDates | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after_days", b"after_days", "after_months", b"after_months", "end_of_period", b"end_of_period", "fixed_dates", b"fixed_dates", "kind", b"kind", "sliding_months", b"sliding_months"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_days", b"after_days", "after_months", b"after_months", "end_of_period", b"end_of_period", "fixed_dates", b"fixed_dates", "kind", b"kind", "sliding_months", b"sliding_months"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["after_days", "after_months", "end_of_period", "sliding_months", "fixed_dates"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___PointExpiry: _TypeAlias = PointExpiry  # noqa: Y015
+
+@_typing.final
+class ExchangeRate(_message.Message):
+    """What the money of one country is worth in the program's money, from a day on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    NUMERATOR_FIELD_NUMBER: _builtins.int
+    DENOMINATOR_FIELD_NUMBER: _builtins.int
+    currency_code: _builtins.str
+    """The ISO 4217 code of the other money."""
+    from_date: _builtins.str
+    """The first day of the rate as "2026-02-17", in the program's time zone; it counts until the next rate of that money."""
+    numerator: _builtins.int
+    """The numerator: so many minor units of the program's money are, at least 1,"""
+    denominator: _builtins.int
+    """the denominator: so many minor units of the other money, at least 1."""
+    def __init__(
+        self,
+        *,
+        currency_code: _builtins.str = ...,
+        from_date: _builtins.str = ...,
+        numerator: _builtins.int = ...,
+        denominator: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_id", b"currency_id", "display_name", b"display_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "denominator", b"denominator", "from_date", b"from_date", "numerator", b"numerator"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PointCurrency: _TypeAlias = PointCurrency  # noqa: Y015
+Global___ExchangeRate: _TypeAlias = ExchangeRate  # noqa: Y015
+
+@_typing.final
+class EarningCap(_message.Message):
+    """The most points that may be given within a period."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Period:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[EarningCap._Period.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PERIOD_UNSPECIFIED: EarningCap._Period.ValueType  # 0
+        """Not chosen; refused."""
+        PERIOD_ACTIVITY: EarningCap._Period.ValueType  # 1
+        """One activity."""
+        PERIOD_DAY: EarningCap._Period.ValueType  # 2
+        """A day in the program's time zone."""
+        PERIOD_WEEK: EarningCap._Period.ValueType  # 3
+        """A week from Monday on."""
+        PERIOD_MONTH: EarningCap._Period.ValueType  # 4
+        """A month."""
+        PERIOD_YEAR: EarningCap._Period.ValueType  # 5
+        """A year."""
+        PERIOD_LIFETIME: EarningCap._Period.ValueType  # 6
+        """The member's whole life."""
+
+    class Period(_Period, metaclass=_PeriodEnumTypeWrapper):
+        """Over which time a member's points are counted."""
+
+    PERIOD_UNSPECIFIED: EarningCap.Period.ValueType  # 0
+    """Not chosen; refused."""
+    PERIOD_ACTIVITY: EarningCap.Period.ValueType  # 1
+    """One activity."""
+    PERIOD_DAY: EarningCap.Period.ValueType  # 2
+    """A day in the program's time zone."""
+    PERIOD_WEEK: EarningCap.Period.ValueType  # 3
+    """A week from Monday on."""
+    PERIOD_MONTH: EarningCap.Period.ValueType  # 4
+    """A month."""
+    PERIOD_YEAR: EarningCap.Period.ValueType  # 5
+    """A year."""
+    PERIOD_LIFETIME: EarningCap.Period.ValueType  # 6
+    """The member's whole life."""
+
+    class _Stage:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[EarningCap._Stage.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STAGE_UNSPECIFIED: EarningCap._Stage.ValueType  # 0
+        """Not chosen; means after multipliers."""
+        STAGE_AFTER_MULTIPLIERS: EarningCap._Stage.ValueType  # 1
+        """What multipliers made of them: an order of 900 with a cap of 500 gives gold, at 2x, 500."""
+        STAGE_BASE: EarningCap._Stage.ValueType  # 2
+        """Base points: an order of 900 with a cap of 500 gives gold, at 2x, 1,000."""
+
+    class Stage(_Stage, metaclass=_StageEnumTypeWrapper):
+        """Which points a cap counts."""
+
+    STAGE_UNSPECIFIED: EarningCap.Stage.ValueType  # 0
+    """Not chosen; means after multipliers."""
+    STAGE_AFTER_MULTIPLIERS: EarningCap.Stage.ValueType  # 1
+    """What multipliers made of them: an order of 900 with a cap of 500 gives gold, at 2x, 500."""
+    STAGE_BASE: EarningCap.Stage.ValueType  # 2
+    """Base points: an order of 900 with a cap of 500 gives gold, at 2x, 1,000."""
+
+    class _Excess:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ExcessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[EarningCap._Excess.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        EXCESS_UNSPECIFIED: EarningCap._Excess.ValueType  # 0
+        """Not chosen; means truncate."""
+        EXCESS_TRUNCATE: EarningCap._Excess.ValueType  # 1
+        """They are left out."""
+        EXCESS_REFUSE: EarningCap._Excess.ValueType  # 2
+        """The activity is refused with CAP_EXCEEDED."""
+
+    class Excess(_Excess, metaclass=_ExcessEnumTypeWrapper):
+        """What becomes of points above a cap."""
+
+    EXCESS_UNSPECIFIED: EarningCap.Excess.ValueType  # 0
+    """Not chosen; means truncate."""
+    EXCESS_TRUNCATE: EarningCap.Excess.ValueType  # 1
+    """They are left out."""
+    EXCESS_REFUSE: EarningCap.Excess.ValueType  # 2
+    """The activity is refused with CAP_EXCEEDED."""
+
+    CAP_ID_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    EXCESS_FIELD_NUMBER: _builtins.int
+    cap_id: _builtins.str
+    """The identifier of the cap, unique in the program."""
+    period: Global___EarningCap.Period.ValueType
+    """The period of the activity's occurred_time over which a member's points are counted."""
+    points: _builtins.int
+    """The points, at least 1."""
+    stage: Global___EarningCap.Stage.ValueType
+    """Which points are counted; unspecified means those after multipliers."""
+    excess: Global___EarningCap.Excess.ValueType
+    """What becomes of points above the cap; unspecified means that they are left out."""
+    def __init__(
+        self,
+        *,
+        cap_id: _builtins.str = ...,
+        period: Global___EarningCap.Period.ValueType = ...,
+        points: _builtins.int = ...,
+        stage: Global___EarningCap.Stage.ValueType = ...,
+        excess: Global___EarningCap.Excess.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_id", b"cap_id", "excess", b"excess", "period", b"period", "points", b"points", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EarningCap: _TypeAlias = EarningCap  # noqa: Y015
 
 @_typing.final
 class EarningRule(_message.Message):
@@ -230,19 +582,35 @@ class EarningRule(_message.Message):
     BASE_FIELD_NUMBER: _builtins.int
     MULTIPLIER_FIELD_NUMBER: _builtins.int
     FLAT_FIELD_NUMBER: _builtins.int
+    BONUS_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    MERCHANTS_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    OCCASION_FIELD_NUMBER: _builtins.int
+    NTH_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    CAPS_FIELD_NUMBER: _builtins.int
+    BUDGET_POINTS_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """The identifier of the rule, unique in the program."""
     display_name: _builtins.str
     """The name that people read."""
     condition: _builtins.str
-    """A CEL condition over activity (without its member_id) and tier (the level that counts, "" for none).
+    """A CEL condition over activity (without its member_id), tier (the level that counts, "" for none) and member.
     Empty means always; a condition that fails to evaluate does not hold.
     """
     line_condition: _builtins.str
     """A CEL condition over line that picks the lines which count; empty means all lines.
     A base rule without it counts the payment of an activity that has no lines.
-    A multiplier has none: it counts for the whole activity.
+    A multiplier with it multiplies only the points of those lines.
     """
+    group: _builtins.str
+    """A name that rules share of which at most one applies: of those that match, the first."""
+    budget_points: _builtins.int
+    """The most points that the rule gives to all members together; 0 means that there is no end."""
     @_builtins.property
     def activity_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The types of activities that the rule is about; empty means all."""
@@ -259,6 +627,46 @@ class EarningRule(_message.Message):
     def flat(self) -> Global___FlatPoints:
         """Gives a fixed number of points, which multipliers multiply as well."""
 
+    @_builtins.property
+    def bonus(self) -> Global___BonusPoints:
+        """Gives a fixed number of points, which multipliers leave alone."""
+
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The levels of the ladder that the rule is for; empty means all."""
+
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The segments that the rule is for: a member who is in one of them; empty means all."""
+
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The sources of activities that the rule is for; empty means all."""
+
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The categories of lines that count; empty means all."""
+
+    @_builtins.property
+    def merchants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The merchants whose lines count; empty means all."""
+
+    @_builtins.property
+    def schedule(self) -> Global___RuleSchedule:
+        """When the rule counts; absent means always."""
+
+    @_builtins.property
+    def occasion(self) -> Global___Occasion:
+        """A day of the member's own around which the rule counts; absent means that it always does."""
+
+    @_builtins.property
+    def nth(self) -> Global___NthActivity:
+        """Which of the member's activities of the rule's types the rule is for; absent means all."""
+
+    @_builtins.property
+    def caps(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarningCap]:
+        """Caps on the points of this rule, those of a base rule with what multipliers made of them."""
+
     def __init__(
         self,
         *,
@@ -270,16 +678,173 @@ class EarningRule(_message.Message):
         base: Global___BasePoints | None = ...,
         multiplier: Global___Multiplier | None = ...,
         flat: Global___FlatPoints | None = ...,
+        bonus: Global___BonusPoints | None = ...,
+        levels: _abc.Iterable[_builtins.str] | None = ...,
+        segments: _abc.Iterable[_builtins.str] | None = ...,
+        channels: _abc.Iterable[_builtins.str] | None = ...,
+        categories: _abc.Iterable[_builtins.str] | None = ...,
+        merchants: _abc.Iterable[_builtins.str] | None = ...,
+        schedule: Global___RuleSchedule | None = ...,
+        occasion: Global___Occasion | None = ...,
+        nth: Global___NthActivity | None = ...,
+        group: _builtins.str = ...,
+        caps: _abc.Iterable[Global___EarningCap] | None = ...,
+        budget_points: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "effect", b"effect", "flat", b"flat", "multiplier", b"multiplier"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "bonus", b"bonus", "effect", b"effect", "flat", b"flat", "multiplier", b"multiplier", "nth", b"nth", "occasion", b"occasion", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_types", b"activity_types", "base", b"base", "condition", b"condition", "display_name", b"display_name", "effect", b"effect", "flat", b"flat", "line_condition", b"line_condition", "multiplier", b"multiplier", "rule_id", b"rule_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_types", b"activity_types", "base", b"base", "bonus", b"bonus", "budget_points", b"budget_points", "caps", b"caps", "categories", b"categories", "channels", b"channels", "condition", b"condition", "display_name", b"display_name", "effect", b"effect", "flat", b"flat", "group", b"group", "levels", b"levels", "line_condition", b"line_condition", "merchants", b"merchants", "multiplier", b"multiplier", "nth", b"nth", "occasion", b"occasion", "rule_id", b"rule_id", "schedule", b"schedule", "segments", b"segments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_effect: _TypeAlias = _typing.Literal["base", "multiplier", "flat"]  # noqa: Y015
+    _WhichOneofReturnType_effect: _TypeAlias = _typing.Literal["base", "multiplier", "flat", "bonus"]  # noqa: Y015
     _WhichOneofArgType_effect: _TypeAlias = _typing.Literal["effect", b"effect"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_effect) -> _WhichOneofReturnType_effect | None: ...
 
 Global___EarningRule: _TypeAlias = EarningRule  # noqa: Y015
+
+@_typing.final
+class RuleSchedule(_message.Message):
+    """When a rule counts, by the clock on the wall in the program's time zone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    UNTIL_DATE_FIELD_NUMBER: _builtins.int
+    RECURRENCE_FIELD_NUMBER: _builtins.int
+    TIME_FROM_FIELD_NUMBER: _builtins.int
+    TIME_UNTIL_FIELD_NUMBER: _builtins.int
+    from_date: _builtins.str
+    """The first day as "2026-02-17"; empty means that there is none."""
+    until_date: _builtins.str
+    """The last day, included; empty means that there is none."""
+    recurrence: _builtins.str
+    """Which days, as the day part of an RFC 5545 RRULE: "FREQ=MONTHLY;BYMONTHDAY=8" is the 8th of each month.
+    Empty means every day.
+    """
+    time_from: _builtins.str
+    """The first moment of the day as "18:00"; empty means midnight."""
+    time_until: _builtins.str
+    """The first moment that no longer counts; empty means midnight.
+    When it is not after time_from the hours go on past midnight and belong to the day on which they began.
+    """
+    def __init__(
+        self,
+        *,
+        from_date: _builtins.str = ...,
+        until_date: _builtins.str = ...,
+        recurrence: _builtins.str = ...,
+        time_from: _builtins.str = ...,
+        time_until: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "recurrence", b"recurrence", "time_from", b"time_from", "time_until", b"time_until", "until_date", b"until_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleSchedule: _TypeAlias = RuleSchedule  # noqa: Y015
+
+@_typing.final
+class Occasion(_message.Message):
+    """A window around a day of the member's own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Occasion._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Occasion._Kind.ValueType  # 0
+        """Not chosen; refused."""
+        KIND_BIRTHDAY: Occasion._Kind.ValueType  # 1
+        """The birthday; a member whose birth date is not known has none."""
+        KIND_ENROLLMENT_ANNIVERSARY: Occasion._Kind.ValueType  # 2
+        """The anniversary of the enrolment, from the first year on."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """A day of the member's own; a 29th of February is kept on the last of February."""
+
+    KIND_UNSPECIFIED: Occasion.Kind.ValueType  # 0
+    """Not chosen; refused."""
+    KIND_BIRTHDAY: Occasion.Kind.ValueType  # 1
+    """The birthday; a member whose birth date is not known has none."""
+    KIND_ENROLLMENT_ANNIVERSARY: Occasion.Kind.ValueType  # 2
+    """The anniversary of the enrolment, from the first year on."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    DAYS_BEFORE_FIELD_NUMBER: _builtins.int
+    DAYS_AFTER_FIELD_NUMBER: _builtins.int
+    kind: Global___Occasion.Kind.ValueType
+    """The day."""
+    days_before: _builtins.int
+    """How many days before it the window begins, 0 to 182."""
+    days_after: _builtins.int
+    """How many days after it the window ends, 0 to 182."""
+    def __init__(
+        self,
+        *,
+        kind: Global___Occasion.Kind.ValueType = ...,
+        days_before: _builtins.int = ...,
+        days_after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days_after", b"days_after", "days_before", b"days_before", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Occasion: _TypeAlias = Occasion  # noqa: Y015
+
+@_typing.final
+class NthActivity(_message.Message):
+    """Which of a member's activities of some types, counted as they were recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    EVERY_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """The one of this number: 1 is the first."""
+    every: _builtins.int
+    """Every one of so many: 10 is the 10th, the 20th and so on."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        every: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["every", b"every", "kind", b"kind", "number", b"number"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["every", b"every", "kind", b"kind", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["number", "every"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___NthActivity: _TypeAlias = NthActivity  # noqa: Y015
+
+@_typing.final
+class BonusPoints(_message.Message):
+    """A fixed number of points that multipliers leave alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    points: _builtins.int
+    """The points given, at least 1."""
+    def __init__(
+        self,
+        *,
+        points: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BonusPoints: _TypeAlias = BonusPoints  # noqa: Y015
 
 @_typing.final
 class BasePoints(_message.Message):

@@ -1,0 +1,141 @@
+"""What rules look up across activities, and what a decision adds to it.
+
+Counts of caps and remainders hang on the member's wallet, budgets on the program; all are kept up
+to date while the commands of a batch are folded.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from fractions import Fraction
+from typing import TypeAlias
+
+from services.earning.domain import ActivityRecord, LevelId, MemberKey, ProgramId
+from services.earning.explanations import CapOutcome, given_back, read
+from services.earning.member_records import NO_PROFILE, Profile
+from services.earning.rules import CapKey, Facts, Needs
+from services.earning.schedules import Period
+from shared.values import value
+
+CountKey: TypeAlias = tuple[ProgramId, MemberKey, str, str]
+"""Program, member, cap and period."""
+TypeKey: TypeAlias = tuple[ProgramId, MemberKey, str]
+BudgetKey: TypeAlias = tuple[ProgramId, str]
+Place: TypeAlias = tuple[ProgramId, MemberKey]
+
+
+@value
+class Counted:
+    """What a decision adds to the counts of a member and of the program's budgets.
+
+    `type` is that of a recorded activity, empty for a reversal, whose points are negative;
+    `carried` is the new remainder, None when nothing is carried.
+    """
+
+    place: Place
+    caps: tuple[tuple[CapKey, int], ...] = ()
+    budgets: tuple[tuple[str, int], ...] = ()
+    type: str = ""
+    carried: Fraction | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """Counts by key, as they are after the commands folded so far; what is 0 may be missing."""
+
+    caps: dict[CountKey, int] = field(default_factory=dict)
+    budgets: dict[BudgetKey, int] = field(default_factory=dict)
+    carried: dict[Place, Fraction] = field(default_factory=dict)
+    types: dict[TypeKey, int] = field(default_factory=dict)
+    profiles: dict[Place, Profile] = field(default_factory=dict)
+    enrolled: dict[Place, datetime] = field(default_factory=dict)
+
+    changed_caps: set[CountKey] = field(default_factory=set)
+    changed_budgets: set[BudgetKey] = field(default_factory=set)
+    changed_carried: set[Place] = field(default_factory=set)
+
+    def put(self, counted: Counted) -> None:
+        """Take what a decision counted."""
+        program_id, member_key = counted.place
+        for (cap_id, period), points in counted.caps:
+            key = (program_id, member_key, cap_id, period)
+            self.caps[key] = max(0, self.caps.get(key, 0) + points)
+            self.changed_caps.add(key)
+        for rule_id, points in counted.budgets:
+            budget = (program_id, rule_id)
+            self.budgets[budget] = max(0, self.budgets.get(budget, 0) + points)
+            self.changed_budgets.add(budget)
+        if counted.type:
+            kind = (program_id, member_key, counted.type)
+            self.types[kind] = self.types.get(kind, 0) + 1
+        if counted.carried is not None:
+            self.carried[counted.place] = counted.carried
+            self.changed_carried.add(counted.place)
+
+    def facts(self, place: Place, needs: Needs, level_id: LevelId, member: object) -> Facts:
+        """What rules look at for a member's activity; `member` is what conditions read."""
+        program_id, member_key = place
+        profile = self.profiles.get(place, NO_PROFILE)
+        return Facts(
+            level_id=level_id,
+            segments=frozenset(profile.segments),
+            member=member,
+            birth_date=profile.birth_date,
+            enroll_time=self.enrolled.get(place),
+            counts={kind: self.types.get((*place, kind), 0) for kind in needs.types},
+            used={key: self.caps.get((program_id, member_key, *key), 0) for key in needs.caps},
+            spent={rule: self.budgets.get((program_id, rule), 0) for rule in needs.budgets},
+            carried=self.carried.get(place, Fraction(0)),
+        )
+
+
+def counted(
+    place: Place, type_: str, caps: Iterable[CapOutcome], carried: Fraction | None
+) -> Counted:
+    """What an activity adds to the counts."""
+    found = tuple(caps)
+    return Counted(
+        place=place,
+        caps=tuple(
+            ((cap.cap_id, cap.period), cap.counted) for cap in found if _lasts(cap) and cap.period
+        ),
+        budgets=tuple((cap.cap_id, cap.counted) for cap in found if not cap.period),
+        type=type_,
+        carried=carried,
+    )
+
+
+def uncounted(place: Place, before: ActivityRecord, after: ActivityRecord) -> Counted | None:
+    """What a reversal gives back to the caps and budgets that the activity was counted by.
+
+    None when there were none. Allowance comes back to the period that it came from.
+    """
+    caps = caps_of(before)
+    if not caps:
+        return None
+    backs = [
+        (
+            cap,
+            given_back(cap, before.points, before.points_reversed)
+            - given_back(cap, before.points, after.points_reversed),
+        )
+        for cap in caps
+    ]
+    return Counted(
+        place=place,
+        caps=tuple(((cap.cap_id, cap.period), back) for cap, back in backs if cap.period),
+        budgets=tuple((cap.cap_id, back) for cap, back in backs if not cap.period),
+    )
+
+
+def caps_of(record: ActivityRecord) -> tuple[CapOutcome, ...]:
+    """The caps and budgets that counted an activity and still do."""
+    return tuple(_lasting(read(record.explanation).caps))
+
+
+def _lasting(caps: Iterable[CapOutcome]) -> Iterator[CapOutcome]:
+    return (cap for cap in caps if _lasts(cap))
+
+
+def _lasts(cap: CapOutcome) -> bool:
+    return cap.period != Period.ACTIVITY.value

@@ -1,0 +1,60 @@
+"""Loads what the rules of a batch's activities, and its reversals, look up across activities.
+
+Programs whose rules look up nothing cost no statement.
+"""
+
+from collections.abc import Iterable
+
+from services.earning import counts, store_counts
+from services.earning.commands import RecordActivity, ReverseActivity
+from services.earning.domain import MemberKey, ProgramId
+from services.earning.world import World
+from shared.database import Tx
+
+
+async def load(
+    tx: Tx,
+    world: World,
+    records: Iterable[RecordActivity],
+    reversals: Iterable[ReverseActivity],
+    *,
+    lock: bool,
+) -> None:
+    """Fill `world.counts`; wallets are locked already, budgets are locked here, last."""
+    caps: set[counts.CountKey] = set()
+    budgets: set[counts.BudgetKey] = set()
+    carries: set[tuple[counts.Place, str]] = set()
+    profiles: set[counts.Place] = set()
+    kinds: dict[ProgramId, tuple[set[MemberKey], set[str]]] = {}
+    for each in records:
+        program = world.programs[each.program_id]
+        key = world.keys.get((each.program_id, each.member_id))
+        if program.rules.is_plain or key is None:
+            continue
+        needs = program.rules.needs(each.type, each.occurred_time)
+        place = (each.program_id, key)
+        caps.update([(*place, *cap) for cap in needs.caps])
+        budgets.update([(each.program_id, rule) for rule in needs.budgets])
+        if needs.carry:
+            carries.add((place, program.currency_id))
+        if needs.profile:
+            profiles.add(place)
+        members, types = kinds.setdefault(each.program_id, (set(), set()))
+        members.add(key)
+        types |= needs.types
+    for reversal in reversals:
+        activity = world.activities.get((reversal.program_id, reversal.activity_id))
+        if activity is None:
+            continue
+        for cap in counts.caps_of(activity):
+            if cap.period:
+                caps.add((activity.program_id, activity.member_key, cap.cap_id, cap.period))
+            else:
+                budgets.add((activity.program_id, cap.cap_id))
+    found = world.counts
+    await store_counts.load_caps(tx, found, caps)
+    await store_counts.load_remainders(tx, found, carries)
+    await store_counts.load_profiles(tx, found, profiles)
+    for program_id, (members, types) in kinds.items():
+        await store_counts.load_types(tx, found, program_id, members, types)
+    await store_counts.lock_budgets(tx, found, budgets, lock=lock)

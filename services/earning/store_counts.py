@@ -1,0 +1,113 @@
+"""Loads and saves what rules count across activities; every statement takes a whole batch."""
+
+from collections.abc import Collection, Iterable
+from fractions import Fraction
+
+import sqlalchemy as sa
+
+from services.earning import store_members, tables
+from services.earning.counts import BudgetKey, CountKey, Counts, Place
+from services.earning.domain import ProgramId
+from shared.database import Tx
+
+_COUNT = ("program_id", "member_key", "cap_id", "period")
+_BUDGET = ("program_id", "rule_id")
+_REMAINDER = ("program_id", "member_key", "currency_id")
+_MEMBER = ("program_id", "member_key")
+
+_types = (
+    sa.select(
+        tables.activities.c.member_key,
+        tables.activities.c.type,
+        sa.func.count().label("number"),
+    )
+    .where(
+        tables.activities.c.program_id == sa.bindparam("program_id"),
+        tables.activities.c.member_key.in_(sa.bindparam("member_keys", expanding=True)),
+        tables.activities.c.type.in_(sa.bindparam("types", expanding=True)),
+    )
+    .group_by(tables.activities.c.member_key, tables.activities.c.type)
+)
+
+
+async def load_caps(tx: Tx, counts: Counts, keys: Collection[CountKey]) -> None:
+    """What caps counted, behind the locks of the members' wallets."""
+    for row in await tx.select(tables.cap_counts, list(keys), key=_COUNT):
+        key = (row.program_id, row.member_key, row.cap_id, row.period)
+        counts.caps[key] = row.points
+
+
+async def lock_budgets(tx: Tx, counts: Counts, keys: Collection[BudgetKey], *, lock: bool) -> None:
+    """What rules with a budget gave, locked last of all aggregates in the order of their keys."""
+    ordered = sorted(keys)
+    if lock and ordered:
+        await tx.insert(
+            tables.budgets,
+            [{"program_id": key[0], "rule_id": key[1], "points": 0} for key in ordered],
+            ignore_conflicts=True,
+        )
+    for row in await tx.select(tables.budgets, ordered, key=_BUDGET, lock=lock):
+        counts.budgets[row.program_id, row.rule_id] = row.points
+
+
+async def load_remainders(tx: Tx, counts: Counts, keys: Iterable[tuple[Place, str]]) -> None:
+    """Fractions of points that were not given yet, of members and currencies."""
+    wanted = [(*place, currency_id) for place, currency_id in keys]
+    for row in await tx.select(tables.remainders, wanted, key=_REMAINDER):
+        counts.carried[row.program_id, row.member_key] = Fraction(row.remainder)
+
+
+async def load_types(
+    tx: Tx, counts: Counts, program_id: ProgramId, members: Collection[str], types: Collection[str]
+) -> None:
+    """How many activities of some types members have."""
+    if not members or not types:
+        return
+    found = await tx.fetch(
+        _types,
+        {"program_id": program_id, "member_keys": sorted(members), "types": sorted(types)},
+    )
+    for row in found:
+        counts.types[program_id, row.member_key, row.type] = row.number
+
+
+async def load_profiles(tx: Tx, counts: Counts, places: Collection[Place]) -> None:
+    """What is told of members, and since when they are."""
+    counts.profiles.update(await store_members.profiles(tx, places))
+    for row in await tx.select(tables.members, list(places), key=_MEMBER):
+        counts.enrolled[row.program_id, row.member_key] = row.enroll_time
+
+
+async def save(tx: Tx, counts: Counts, currencies: dict[ProgramId, str]) -> None:
+    """Write what a batch counted; `currencies` are those that programs carry remainders of."""
+    await tx.upsert(
+        tables.cap_counts,
+        [
+            {**dict(zip(_COUNT, key, strict=True)), "points": counts.caps[key]}
+            for key in sorted(counts.changed_caps)
+        ],
+        key=_COUNT,
+        update=("points",),
+    )
+    await tx.update(
+        tables.budgets,
+        [
+            {"program_id": key[0], "rule_id": key[1], "points": counts.budgets[key]}
+            for key in sorted(counts.changed_budgets)
+        ],
+        key=_BUDGET,
+    )
+    await tx.upsert(
+        tables.remainders,
+        [
+            {
+                "program_id": place[0],
+                "member_key": place[1],
+                "currency_id": currencies[place[0]],
+                "remainder": str(counts.carried[place]),
+            }
+            for place in sorted(counts.changed_carried)
+        ],
+        key=_REMAINDER,
+        update=("remainder",),
+    )
