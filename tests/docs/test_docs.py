@@ -1,7 +1,10 @@
 """The docs are true: tables name what is there, links lead somewhere, a line is a sentence."""
 
+import os
 import re
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,11 +79,22 @@ def test_every_decision_is_in_the_list_of_decisions() -> None:
     assert listed == sorted(path.name for path in folder.glob("[0-9]*.md"))
 
 
-def blocks() -> list[tuple[str, str]]:
-    return [(name(page), code) for page in PAGES for _, code in FENCE.findall(page.read_text())]
+def blocks(kind: str) -> list[tuple[str, str]]:
+    """Pairs of page and code of all blocks of a kind."""
+    return [
+        (name(page), code)
+        for page in PAGES
+        for found, code in FENCE.findall(page.read_text())
+        if found == kind
+    ]
 
 
-@pytest.mark.parametrize(("page", "code"), blocks())
+def test_code_blocks_are_of_a_kind_that_is_run() -> None:
+    kinds = {kind for page in PAGES for kind, _ in FENCE.findall(page.read_text())}
+    assert kinds <= {"", "yaml", "console"}
+
+
+@pytest.mark.parametrize(("page", "code"), blocks(""))
 def test_the_commands_of_a_code_block_are_there(page: str, code: str) -> None:
     lines = [line.split("#")[0].split() for line in code.splitlines() if line.strip()]
     assert lines, page
@@ -94,3 +108,37 @@ def test_the_commands_of_a_code_block_are_there(page: str, code: str) -> None:
             check=False,
         )
         assert dry.returncode == 0, dry.stderr
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```console" in page.read_text()], ids=name
+)
+def test_what_a_page_writes_and_types_works_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+    for kind, code in FENCE.findall(page.read_text()):
+        if kind == "yaml":
+            path = tmp_path / code.splitlines()[0].removeprefix("# ")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(code)
+        elif kind == "console":
+            _type(code, tmp_path)
+
+
+def _type(code: str, folder: Path) -> None:
+    """Run each command line; the lines below it are in what it prints."""
+    printed = ""
+    for line in code.splitlines():
+        if not line.startswith("$ "):
+            assert line in printed, printed
+            continue
+        words = shlex.split(line)
+        assert words[1] == "guerdon"
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", *words[2:], "--var", str(folder / "var")],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}", "COLUMNS": "120"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        printed = done.stdout + done.stderr
+        assert done.returncode == 0, printed
