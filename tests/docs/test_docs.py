@@ -19,6 +19,7 @@ PAGES = sorted(
     for pattern in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md")
     for path in ROOT.glob(pattern)
 )
+COVERAGE = "semantics-coverage.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 # The end of a sentence, and the beginning of another, in one line.
@@ -77,6 +78,17 @@ def test_every_decision_is_in_the_list_of_decisions() -> None:
     folder = ROOT / "docs" / "decisions"
     listed = re.findall(r"\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text())
     assert listed == sorted(path.name for path in folder.glob("[0-9]*.md"))
+
+
+def test_every_test_that_the_coverage_of_the_semantics_names_is_there() -> None:
+    there = {
+        (path.name, test)
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for test in re.findall(r"def (test_\w+)\(", path.read_text())
+    }
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "docs" / COVERAGE).read_text())
+    assert len(named) > 50
+    assert [each for each in named if each not in there] == []
 
 
 def blocks(kind: str) -> list[tuple[str, str]]:
