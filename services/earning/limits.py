@@ -77,7 +77,8 @@ class Limits:
     def outcomes(self) -> Iterator[CapOutcome]:
         """What each cap and budget counted: whole points, the fraction of one not."""
         for cap_id, period, left, counted, is_cut in self._asked:
-            yield CapOutcome(cap_id, period, left, min(left, int(counted)), is_cut)
+            points = max(0, min(left, int(counted)))  # what a rule takes away is not counted
+            yield CapOutcome(cap_id, period, left, points, is_cut)
 
     # Counting ------------------------------------------------------------------------------------
 

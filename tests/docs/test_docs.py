@@ -126,21 +126,24 @@ def test_the_commands_of_a_code_block_are_there(page: str, code: str) -> None:
     "page", [page for page in PAGES if "```console" in page.read_text()], ids=name
 )
 def test_what_a_page_writes_and_types_works_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+    wrong: list[str] = []
     for kind, code in FENCE.findall(page.read_text()):
         if kind == "yaml":
             path = tmp_path / code.splitlines()[0].removeprefix("# ")
             path.parent.mkdir(exist_ok=True)
             path.write_text(code)
         elif kind == "console":
-            _type(code, tmp_path)
+            wrong += _typed(code, tmp_path)
+    assert wrong == []
 
 
-def _type(code: str, folder: Path) -> None:
-    """Run each command line; the lines below it are in what it prints."""
-    printed = ""
+def _typed(code: str, folder: Path) -> list[str]:
+    """Run each command line; gives those that fail, and lines below them that they do not print."""
+    printed, wrong = "", []
     for line in code.splitlines():
         if not line.startswith("$ "):
-            assert line in printed, printed
+            if line not in printed:
+                wrong.append(f"{line} is not in: {printed}")
             continue
         words = shlex.split(line)
         assert words[1] == "guerdon"
@@ -153,4 +156,6 @@ def _type(code: str, folder: Path) -> None:
             check=False,
         )
         printed = done.stdout + done.stderr
-        assert done.returncode == 0, printed
+        if done.returncode:
+            wrong.append(f"{line} ended with {done.returncode}: {printed}")
+    return wrong

@@ -181,6 +181,13 @@ def test_a_cap_of_a_multiplier_is_on_what_it_brings() -> None:
     assert [each.granted for each in earning.explanation.rules] == [128, 50]
 
 
+def test_what_a_multiplier_below_one_takes_away_is_not_counted_by_its_cap() -> None:
+    half = rule("half", Multiplier(numerator=1, denominator=2), caps=(cap(50, Period.DAY),))
+    earning = decided(program(BASE, half), order(100))
+    assert [each.granted for each in earning.explanation.rules] == [100, -50]
+    assert earning.explanation.caps == (CapOutcome("cap", "2026-01-15", 50, 0),)
+
+
 @pytest.mark.parametrize(
     ("policy", "granted"),
     [
