@@ -6,14 +6,18 @@ text reads is told by its words alone; where that is not certain, the engine is 
 """
 
 import re
-from collections.abc import Callable
+from typing import cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from services.earning.rules import Condition, LineCondition
+from guerdon.earning.v1 import member_pb2
+from services.earning.explanations import FAILED
+from services.earning.rules import Asked, Condition, LineCondition
 from shared import expressions
 
 FALSE = "the condition is false"
+NOBODY = member_pb2.MemberProfile()
+"""What conditions read of a member of whom nothing is known."""
 
 _REMEMBERED_MAX = 1_024
 _TEXTS = re.compile(
@@ -23,20 +27,38 @@ _TEXTS = re.compile(
 _WORDS = re.compile(r"[A-Za-z_]\w*|\S")
 
 
-def on_activity(condition: expressions.Condition, activity: Descriptor) -> Condition:
-    """A condition over `activity`, `tier` and `member`; one about the member is always asked."""
+def on_activity(
+    condition: expressions.Condition, environment: expressions.Environment, activity: Descriptor
+) -> Condition:
+    """A condition over `activity`, `tier` and `member`; one about the member is always asked.
 
-    def ask(view: object, tier: str, member: object) -> str:
-        return _why_not(condition.matches(activity=view, tier=tier, member=member))
+    Conditions about one activity share what they hand to the engine.
+    """
+
+    def ask(scene: Asked) -> str:
+        if scene.bound is None:
+            scene.bound = environment.bind(
+                activity=scene.view, tier=scene.level_id, member=scene.member or NOBODY
+            )
+        return _why_not(condition.asked_of(cast("expressions.Bound", scene.bound)))
 
     fields = fields_read(condition.text, "activity", activity)
     if fields is None or mentions(condition.text, "member"):
         return ask
     remembered: dict[object, str] = {}
+    if not fields:
 
-    def recall(view: object, tier: str, member: object) -> str:
-        key = (tier, *[getattr(view, field) for field in fields])
-        return _recalled(remembered, key, lambda: ask(view, tier, member))
+        def recall_level(scene: Asked) -> str:
+            known = remembered.get(scene.level_id)
+            return _remember(remembered, scene.level_id, ask(scene)) if known is None else known
+
+        return recall_level
+
+    def recall(scene: Asked) -> str:
+        view = scene.view
+        key = (scene.level_id, *[getattr(view, field) for field in fields])
+        known = remembered.get(key)
+        return _remember(remembered, key, ask(scene)) if known is None else known
 
     return recall
 
@@ -51,10 +73,20 @@ def on_line(condition: expressions.Condition, line: Descriptor) -> LineCondition
     if fields is None:
         return ask
     remembered: dict[object, str] = {}
+    if len(fields) == 1:
+        (field,) = fields
+
+        def recall_field(view: object) -> str:
+            value = getattr(view, field)
+            known = remembered.get(value)
+            return _remember(remembered, value, ask(view)) if known is None else known
+
+        return recall_field
 
     def recall(view: object) -> str:
         key = tuple([getattr(view, field) for field in fields])
-        return _recalled(remembered, key, lambda: ask(view))
+        known = remembered.get(key)
+        return _remember(remembered, key, ask(view)) if known is None else known
 
     return recall
 
@@ -90,14 +122,14 @@ def _is_plain(field: FieldDescriptor) -> bool:
     return not field.is_repeated and field.message_type is None and not field.has_presence
 
 
-def _recalled(remembered: dict[object, str], key: object, ask: Callable[[], str]) -> str:
-    known = remembered.get(key)
-    if known is None:
-        if len(remembered) >= _REMEMBERED_MAX:
-            remembered.clear()
-        known = remembered[key] = ask()
-    return known
+def _remember(remembered: dict[object, str], key: object, answer: str) -> str:
+    if len(remembered) >= _REMEMBERED_MAX:
+        remembered.clear()
+    remembered[key] = answer
+    return answer
 
 
 def _why_not(verdict: expressions.Verdict) -> str:
-    return "" if verdict.matched else verdict.error or FALSE
+    if verdict.matched:
+        return ""
+    return FAILED + verdict.error if verdict.error else FALSE

@@ -10,11 +10,12 @@ from datetime import datetime
 from fractions import Fraction
 from typing import TypeAlias
 
-from services.earning.domain import ActivityRecord, LevelId, MemberKey, ProgramId
+from services.earning.domain import ActivityRecord, CurrencyId, LevelId, MemberKey, ProgramId
 from services.earning.explanations import CapOutcome, given_back, read
 from services.earning.member_records import NO_PROFILE, Profile
 from services.earning.rules import CapKey, Facts, Needs
 from services.earning.schedules import Period
+from services.earning.sums import NOTHING_CARRIED
 from shared.values import value
 
 CountKey: TypeAlias = tuple[ProgramId, MemberKey, str, str]
@@ -22,6 +23,7 @@ CountKey: TypeAlias = tuple[ProgramId, MemberKey, str, str]
 TypeKey: TypeAlias = tuple[ProgramId, MemberKey, str]
 BudgetKey: TypeAlias = tuple[ProgramId, str]
 Place: TypeAlias = tuple[ProgramId, MemberKey]
+CarryKey: TypeAlias = tuple[ProgramId, MemberKey, CurrencyId]
 
 
 @value
@@ -29,14 +31,14 @@ class Counted:
     """What a decision adds to the counts of a member and of the program's budgets.
 
     `type` is that of a recorded activity, empty for a reversal, whose points are negative;
-    `carried` is the new remainder, None when nothing is carried.
+    `carried` are the new remainders of the currencies that carry one.
     """
 
     place: Place
     caps: tuple[tuple[CapKey, int], ...] = ()
     budgets: tuple[tuple[str, int], ...] = ()
     type: str = ""
-    carried: Fraction | None = None
+    carried: tuple[tuple[CurrencyId, Fraction], ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,14 +47,14 @@ class Counts:
 
     caps: dict[CountKey, int] = field(default_factory=dict)
     budgets: dict[BudgetKey, int] = field(default_factory=dict)
-    carried: dict[Place, Fraction] = field(default_factory=dict)
+    carried: dict[CarryKey, Fraction] = field(default_factory=dict)
     types: dict[TypeKey, int] = field(default_factory=dict)
     profiles: dict[Place, Profile] = field(default_factory=dict)
     enrolled: dict[Place, datetime] = field(default_factory=dict)
 
     changed_caps: set[CountKey] = field(default_factory=set)
     changed_budgets: set[BudgetKey] = field(default_factory=set)
-    changed_carried: set[Place] = field(default_factory=set)
+    changed_carried: set[CarryKey] = field(default_factory=set)
 
     def put(self, counted: Counted) -> None:
         """Take what a decision counted."""
@@ -68,9 +70,11 @@ class Counts:
         if counted.type:
             kind = (program_id, member_key, counted.type)
             self.types[kind] = self.types.get(kind, 0) + 1
-        if counted.carried is not None:
-            self.carried[counted.place] = counted.carried
-            self.changed_carried.add(counted.place)
+        for currency_id, carried in counted.carried:
+            carry = (program_id, member_key, currency_id)
+            if self.carried.get(carry, NOTHING_CARRIED) != carried:
+                self.carried[carry] = carried
+                self.changed_carried.add(carry)
 
     def facts(self, place: Place, needs: Needs, level_id: LevelId, member: object) -> Facts:
         """What rules look at for a member's activity; `member` is what conditions read."""
@@ -85,12 +89,17 @@ class Counts:
             counts={kind: self.types.get((*place, kind), 0) for kind in needs.types},
             used={key: self.caps.get((program_id, member_key, *key), 0) for key in needs.caps},
             spent={rule: self.budgets.get((program_id, rule), 0) for rule in needs.budgets},
-            carried=self.carried.get(place, Fraction(0)),
+            carried={
+                each: self.carried.get((*place, each), NOTHING_CARRIED) for each in needs.carried
+            },
         )
 
 
 def counted(
-    place: Place, type_: str, caps: Iterable[CapOutcome], carried: Fraction | None
+    place: Place,
+    type_: str,
+    caps: Iterable[CapOutcome],
+    carried: tuple[tuple[CurrencyId, Fraction], ...],
 ) -> Counted:
     """What an activity adds to the counts."""
     found = tuple(caps)

@@ -107,10 +107,10 @@ def _facts(
     world: World, program: Program, command: RecordActivity, wallet: Wallet, level_id: LevelId
 ) -> Facts:
     """What the rules look at beyond the activity."""
-    if program.rules.is_plain:
+    if program.is_plain:
         return Facts(level_id=level_id)
     place = (program.program_id, wallet.member_key)
-    needs = program.rules.needs(command.type, command.occurred_time)
+    needs = program.needs(command.type, command.occurred_time)
     profile = world.counts.profiles.get(place, NO_PROFILE)
     member = wire_members.profile_to_proto(profile) if needs.profile else None
     return world.counts.facts(place, needs, level_id, member)

@@ -195,7 +195,7 @@ def _counted(
         (made.program_id, made.member_key),
         made.type,
         earning.explanation.caps,
-        earning.carried if program.rules.carries else None,
+        ((earning.currency_id, earning.carried),) if program.rules.carries else (),
     )
 
 

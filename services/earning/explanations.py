@@ -9,12 +9,16 @@ import json
 from json.encoder import encode_basestring as _quoted  # a text as JSON has it, not as ASCII
 from typing import NamedTuple
 
+FAILED = "the condition failed: "
+"""Stands in the reason of a rule whose condition went wrong while it ran."""
+
 # Tuples rather than dataclasses: every rule of every activity makes one, and JSON writes them.
 
 
 class RuleOutcome(NamedTuple):
     """What one rule contributed; `reason` says why it did not apply.
 
+    Of a rule that did, `reason` says which line does not count because the condition failed there.
     `points` is what a base, flat or bonus rule alone would give, rounded down. `granted` is the
     rule's part of the points that were given: a multiplier's is what it brought. The granted points
     of all rules add up.
@@ -29,11 +33,17 @@ class RuleOutcome(NamedTuple):
     denominator: int = 0
     granted: int = 0
 
+    @property
+    def failed(self) -> bool:
+        """Whether a condition of the rule went wrong while it ran."""
+        return FAILED in self.reason
+
 
 class CapOutcome(NamedTuple):
     """A cap or budget that was looked at: how many points it had left, and how many it counted.
 
     For a budget the period is "" and `cap_id` the rule. `cut` says whether it left points out.
+    What it counted was given in the end, after every other cap.
     """
 
     cap_id: str
@@ -70,18 +80,13 @@ class Explanation(NamedTuple):
 
 
 _PLAIN = (-1, (), Looked())
+_TEXTS_MAX = 4_096
+_texts: dict[RuleOutcome, str] = {}
 
 
 def written(explanation: Explanation) -> str:
     """The text of an explanation as it is stored and hashed: a JSON array of its parts in order."""
-    outcomes = ",".join(
-        [
-            f"[{_quoted(each.rule_id)},{'true' if each.matched else 'false'},"
-            f"{_quoted(each.reason)},{each.amount},{each.points},"
-            f"{each.numerator},{each.denominator},{each.granted}]"
-            for each in explanation.rules
-        ]
-    )
+    outcomes = ",".join([_texts.get(each) or _text(each) for each in explanation.rules])
     text = (
         f"[{explanation.program_version},{_quoted(explanation.level_id)},"
         f"{explanation.numerator},{explanation.denominator},[{outcomes}],"
@@ -91,6 +96,20 @@ def written(explanation: Explanation) -> str:
         return f"{text}]"
     rest = json.dumps(explanation[6:], ensure_ascii=False, separators=(",", ":"))
     return f"{text},{rest[1:]}"
+
+
+def _text(outcome: RuleOutcome) -> str:
+    """The text of an outcome; those of rules that do not apply come again and are remembered."""
+    text = (
+        f"[{_quoted(outcome.rule_id)},{'true' if outcome.matched else 'false'},"
+        f"{_quoted(outcome.reason)},{outcome.amount},{outcome.points},"
+        f"{outcome.numerator},{outcome.denominator},{outcome.granted}]"
+    )
+    if not outcome.matched:
+        if len(_texts) >= _TEXTS_MAX:
+            _texts.clear()
+        _texts[outcome] = text
+    return text
 
 
 def read(text: str) -> Explanation:

@@ -23,20 +23,19 @@ async def load(
     """Fill `world.counts`; wallets are locked already, budgets are locked here, last."""
     caps: set[counts.CountKey] = set()
     budgets: set[counts.BudgetKey] = set()
-    carries: set[tuple[counts.Place, str]] = set()
+    carries: set[counts.CarryKey] = set()
     profiles: set[counts.Place] = set()
     kinds: dict[ProgramId, tuple[set[MemberKey], set[str]]] = {}
     for each in records:
         program = world.programs[each.program_id]
         key = world.keys.get((each.program_id, each.member_id))
-        if program.rules.is_plain or key is None:
+        if program.is_plain or key is None:
             continue
-        needs = program.rules.needs(each.type, each.occurred_time)
+        needs = program.needs(each.type, each.occurred_time)
         place = (each.program_id, key)
         caps.update([(*place, *cap) for cap in needs.caps])
         budgets.update([(each.program_id, rule) for rule in needs.budgets])
-        if needs.carry:
-            carries.add((place, program.currency_id))
+        carries.update([(*place, currency_id) for currency_id in needs.carried])
         if needs.profile:
             profiles.add(place)
         members, types = kinds.setdefault(each.program_id, (set(), set()))

@@ -64,6 +64,7 @@ def parse(program_id: str, version: int, content: bytes) -> Program:
             zone=zone,
             caps=tuple(program_rules.cap(each) for each in document.caps),
             carries=document.currencies[0].carry_remainder,
+            currency_id=CurrencyId(document.currencies[0].currency_id),
         ),
         currencies=currencies,
         tier_ladder_id=document.tier_ladder_id,

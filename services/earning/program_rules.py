@@ -120,7 +120,7 @@ def rule(document: pb.EarningRule) -> Rule:
         effect=_effect(document),
         activity_types=frozenset(document.activity_types),
         condition=(
-            conditions.on_activity(ACTIVITY.compile(document.condition), _ACTIVITY)
+            conditions.on_activity(ACTIVITY.compile(document.condition), ACTIVITY, _ACTIVITY)
             if document.condition
             else None
         ),

@@ -1,7 +1,10 @@
 """The rules of a program: what they are made of, and what deciding an activity looks at.
 
 Rules come compiled: conditions are functions, so that a preview, a test and the ledger run the same
-code. What they come to is decided in `evaluation.py` (`semantics.md`, "Activities and earning").
+code. Which of them apply is told in `matching.py`, what they come to in `evaluation.py`
+(`semantics.md`, "Activities and earning").
+Each currency of a program has rules of its own; `Program.needs` says what has to be looked up for
+an activity, `Facts` carries it, and `evaluation.decide_all` decides all currencies over it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +12,7 @@ from dataclasses import field
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from functools import cached_property
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from services.earning.domain import (
@@ -23,12 +26,22 @@ from services.earning.domain import (
 from services.earning.expiry import UTC_ZONE, CurrencyPolicy
 from services.earning.explanations import Explanation
 from services.earning.money import Money
-from services.earning.schedules import Occasion, Period, Schedule, period_key
+from services.earning.schedules import Occasion, Period, Schedule, local_time, period_key
 from services.earning.stacking import MultiplierPolicy, Rounding
 from shared.values import value
 
-Condition: TypeAlias = Callable[[object, str, object], str]
-"""Takes the activity, the level and the member; says why it does not hold, nothing when it does."""
+
+class Asked(Protocol):
+    """What a condition may read; `bound` keeps what was handed to the engine."""
+
+    view: object
+    level_id: LevelId
+    member: object
+    bound: object
+
+
+Condition: TypeAlias = Callable[[Asked], str]
+"""Says why it does not hold, nothing when it does."""
 LineCondition: TypeAlias = Callable[[object], str]
 """Takes the line; says why it does not count, nothing when it does."""
 CapKey: TypeAlias = tuple[str, str]
@@ -119,28 +132,29 @@ class Rule:
         return bool(self.line_condition or self.categories or self.merchants)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether its types and conditions are all that it asks before its lines."""
-        return not (
-            self.channels
-            or self.levels
-            or self.segments
-            or self.schedule
-            or self.occasion
-            or self.nth
-        )
+    def is_personal(self) -> bool:
+        """Whether it looks at personal data, of which only the verdict is kept."""
+        return self.occasion is not None or self.reads_member
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether caps or a budget of its own limit what it gives."""
+        return bool(self.caps or self.budget)
 
 
 @value
 class Facts:
-    """What rules look at beyond the activity; the loader fills what `Rules.needs` asks for.
+    """What rules look at beyond the activity; the loader fills what `Program.needs` asks for.
 
-    `member` is what conditions read of the member. `counts` are the member's activities before this
-    one, by type. `used` is what caps counted so far in the period; `spent` what rules with a budget
-    have given. `carried` is the remainder that was not given yet.
-    When an audit decides again from what is stored, `verdicts` are those of rules that look at
-    personal data (the reason why such a rule did not apply, empty when it did), and `left` is what
-    each cap and budget had left; the period of a budget is "".
+    `member` is what conditions read of the member, `segments` those that the member is in.
+    `counts` are the member's activities before this one, by type. `used` is what caps counted so
+    far in the period; `spent` what rules with a budget have given to all members. `carried` are the
+    remainders that were not given yet, each at least 0 and below 1, by currency of points.
+    What is missing counts as unknown, or as 0.
+
+    When an audit decides again from what is stored (`evaluation.looked_up`), `verdicts` are those
+    of rules that look at personal data (the reason why such a rule did not apply, empty when it
+    did), and `left` is what each cap and budget had left; the period of a budget is "".
     """
 
     level_id: LevelId = LevelId("")
@@ -151,23 +165,29 @@ class Facts:
     counts: Mapping[str, int] = field(default_factory=dict)
     used: Mapping[CapKey, int] = field(default_factory=dict)
     spent: Mapping[str, int] = field(default_factory=dict)
-    carried: Fraction = Fraction(0)
+    carried: Mapping[CurrencyId, Fraction] = field(default_factory=dict)
     verdicts: Mapping[str, str] | None = None
     left: Mapping[CapKey, int] | None = None
 
 
 @value
 class Needs:
-    """What deciding an activity has to look up, beyond the wallet and the level."""
+    """What deciding an activity has to look up, beyond the wallet and the level.
+
+    `profile` is what is told of the member and since when it is one; `types` those of activities
+    that are counted; `caps` those that count over a period, each with the key of the period;
+    `budgets` the rules that have one; `carried` the currencies that carry remainders.
+    """
 
     profile: bool = False
     types: frozenset[str] = frozenset()
     caps: tuple[CapKey, ...] = ()
     budgets: tuple[str, ...] = ()
-    carry: bool = False
+    carried: tuple[CurrencyId, ...] = ()
 
 
 NOTHING = Needs()
+NO_CURRENCY = CurrencyId("")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -188,15 +208,19 @@ class Deed:
 
 @value
 class Earning:
-    """The points of an activity, what each line has of them, and why; `carried` is left over."""
+    """The points of one currency, what each line has of them, and why.
 
+    `carried` is the remainder that is left to carry, 0 where none is.
+    """
+
+    currency_id: CurrencyId
     points: int
     explanation: Explanation
     carried: Fraction = Fraction(0)
 
 
 class Rules:
-    """The rules of one version of a program, in the order in which explanations list them."""
+    """The rules of one currency of a version, in the order in which explanations list them."""
 
     def __init__(
         self,
@@ -209,6 +233,7 @@ class Rules:
         zone: ZoneInfo = UTC_ZONE,
         caps: tuple[Cap, ...] = (),
         carries: bool = False,
+        currency_id: CurrencyId = NO_CURRENCY,
     ) -> None:
         self.version = version
         self.rules = rules
@@ -218,64 +243,109 @@ class Rules:
         self.zone = zone
         self.caps = caps
         self.carries = carries
+        self.currency_id = currency_id
+        self.compiled: dict[str, object] = {}
+        """What `matching.py` made of the rules, by the type of activities."""
 
     @cached_property
     def is_plain(self) -> bool:
         """Whether nothing is looked up but the wallet and the level."""
         return not (
-            self.caps
-            or self.carries
-            or any(
-                rule.caps
-                or rule.budget
-                or rule.nth
-                or rule.occasion
-                or rule.segments
-                or rule.reads_member
-                for rule in self.rules
-            )
+            self.is_limited
+            or any(rule.nth or rule.is_personal or rule.segments for rule in self.rules)
         )
 
     @cached_property
-    def asks_calendar(self) -> bool:
-        """Whether a rule asks which day it is."""
-        return any(rule.schedule or rule.occasion for rule in self.rules)
+    def is_limited(self) -> bool:
+        """Whether anything but the rules' own points decides how many are given."""
+        return bool(self.caps or self.carries or any(rule.is_limited for rule in self.rules))
+
+    @cached_property
+    def segments(self) -> frozenset[str]:
+        """The segments that rules name."""
+        return frozenset().union(*[rule.segments for rule in self.rules])
 
     def needs(self, type_: str, occurred_time: datetime) -> Needs:
         """What has to be looked up for an activity of a type, at an instant."""
         if self.is_plain:
             return NOTHING
-        day = occurred_time.astimezone(self.zone).date()
+        day = local_time(occurred_time, self.zone).date()
         asked = [
             rule for rule in self.rules if not rule.activity_types or type_ in rule.activity_types
         ]
         return Needs(
-            profile=any(rule.occasion or rule.segments or rule.reads_member for rule in asked),
+            profile=any(rule.is_personal or rule.segments for rule in asked),
             types=frozenset(
                 kind for rule in asked if rule.nth for kind in (rule.activity_types or (type_,))
             ),
             caps=tuple(
-                (cap.cap_id, period_key(cap.period, day))
-                for caps in (self.caps, *(rule.caps for rule in asked))
-                for cap in caps
-                if cap.period is not Period.ACTIVITY
+                [
+                    (cap.cap_id, period_key(cap.period, day))
+                    for caps in (self.caps, *(rule.caps for rule in asked))
+                    for cap in caps
+                    if cap.period is not Period.ACTIVITY
+                ]
             ),
             budgets=tuple(sorted(rule.rule_id for rule in asked if rule.budget)),
-            carry=self.carries,
+            carried=(self.currency_id,) if self.carries else (),
         )
 
 
 @value
+class ReferralPolicy:
+    """What a referral gives to both sides, once, after the friend's first qualifying activity.
+
+    An activity qualifies by its type (any without `activity_types`) and by the condition, which is
+    asked without a level and a member. `max_per_referrer` of 0 has no end.
+    """
+
+    currency_id: CurrencyId
+    referrer_points: int
+    friend_points: int
+    activity_types: frozenset[str] = frozenset()
+    condition: Condition | None = None
+    max_per_referrer: int = 0
+
+
+@value
 class Program:
-    """One version of a program, compiled: what it accepts, what it gives and what it takes back."""
+    """One version of a program, compiled: what it accepts, what it gives and what it takes back.
+
+    `currency_id` is the first currency and `rules` those that give points of it; `others` are the
+    rules of further currencies, in their order, of those that have any.
+    An adjustment of more points than `adjustment_approval_above` needs a second actor; 0 means that
+    none does.
+    """
 
     program_id: ProgramId
     currency_id: CurrencyId
     money_currency_code: str
     rules: Rules
+    others: tuple[Rules, ...] = ()
     currencies: Mapping[CurrencyId, CurrencyPolicy] = field(default_factory=dict)
     tier_ladder_id: str = ""
     reversal_policy: ReversalPolicy = ReversalPolicy.ALLOW_DEBT
     enroll_unknown_members: bool = False
     accepted_past: timedelta = timedelta(days=400)
     accepted_future: timedelta = timedelta(minutes=5)
+    referral: ReferralPolicy | None = None
+    adjustment_approval_above: int = 0
+    household_wallets: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no rule of any currency looks up anything but the wallet and the level."""
+        return self.rules.is_plain and all(each.is_plain for each in self.others)
+
+    def needs(self, type_: str, occurred_time: datetime) -> Needs:
+        """What has to be looked up for an activity of a type at an instant, for all currencies."""
+        if not self.others:
+            return self.rules.needs(type_, occurred_time)
+        all_ = [each.needs(type_, occurred_time) for each in (self.rules, *self.others)]
+        return Needs(
+            profile=any(each.profile for each in all_),
+            types=frozenset().union(*[each.types for each in all_]),
+            caps=tuple([cap for each in all_ for cap in each.caps]),
+            budgets=tuple(sorted(rule for each in all_ for rule in each.budgets)),
+            carried=tuple([currency_id for each in all_ for currency_id in each.carried]),
+        )

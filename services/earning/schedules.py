@@ -4,22 +4,44 @@ Calendars are asked at the activity's `occurred_time`, in the program's zone, by
 wall there: an hour that comes twice counts twice, one that is skipped does not come.
 """
 
+import re
+from calendar import isleap
+from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from dateutil.rrule import rruleset, rrulestr
+from dateutil.rrule import DAILY, MONTHLY, WEEKLY, YEARLY, rrulestr
 
-from services.earning.expiry import day_of
+from services.earning.expiry import day_of, months_later
 from shared.values import value
 
-FIRST_DAY = date(2000, 1, 1)
-"""Where a recurrence begins that has no first day."""
 _DAY = timedelta(days=1)
-_FREQUENCIES = ("FREQ=YEARLY", "FREQ=MONTHLY", "FREQ=WEEKLY", "FREQ=DAILY")
-_MOST = {"BYMONTHDAY": 31, "BYMONTH": 12, "INTERVAL": 1_000, "COUNT": 10_000}
-_OF_THE_DAY = ("BYHOUR", "BYMINUTE", "BYSECOND", "DTSTART", "RRULE", "EXDATE", "RDATE", "\n")
+_FREQUENCIES = {"YEARLY": YEARLY, "MONTHLY": MONTHLY, "WEEKLY": WEEKLY, "DAILY": DAILY}
+_NUMBERS = {
+    "INTERVAL": (1, 400),
+    "BYMONTH": (1, 12),
+    "BYMONTHDAY": (-31, 31),
+    "BYYEARDAY": (-366, 366),
+    "BYWEEKNO": (-53, 53),
+    "BYSETPOS": (-366, 366),
+}
+"""The parts of a recurrence whose values are numbers, with the least and the most; none is 0."""
+_INSTEAD = {
+    "COUNT": "until_date says when it ends",
+    "UNTIL": "until_date says when it ends",
+    "DTSTART": "from_date says when it begins",
+    "BYHOUR": "time_from and time_until are the hours",
+    "BYMINUTE": "time_from and time_until are the hours",
+    "BYSECOND": "time_from and time_until are the hours",
+}
+_BY_DAY = re.compile(r"([+-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU)")
+_WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+_EXAMPLES = "right are for example FREQ=MONTHLY;BYMONTHDAY=8 and FREQ=WEEKLY;BYDAY=FR"
+_MONTHS = 12
+_YEARS_REMEMBERED = 64
+_LATE_YEARS = range(9_971, 9_999)
+"""A whole cycle of calendars; the year after it is there for searches that go on."""
 
 NOT_YET = "the rule counts from {0} on"
 NO_LONGER = "the rule counted until {0}"
@@ -67,45 +89,175 @@ def period_key(period: Period, day: date) -> str:
             return "all"
 
 
+def local_time(instant: datetime, zone: ZoneInfo) -> datetime:
+    """What the clock on the wall shows at an instant; at the ends of time, what UTC's does."""
+    try:
+        return instant.astimezone(zone)
+    except OverflowError:
+        return instant
+
+
 class Recurrence:
-    """Days that come again: the part of an RFC 5545 RRULE that is about days."""
+    """Days that come again: the part of an RFC 5545 RRULE that is about days.
+
+    A recurrence without what its frequency counts by (a weekday, a day of the month) has that of
+    its first day, from which an INTERVAL counts as well.
+    The days of a year are found at once and remembered.
+    """
 
     def __init__(self, text: str, first: date | None) -> None:
         """Raises WrongRecurrence."""
-        parts = text.upper().split(";")
-        if parts[0] not in _FREQUENCIES:
-            raise WrongRecurrence(f"begins with one of {', '.join(_FREQUENCIES)}")
-        for word in _OF_THE_DAY:
-            if word in text.upper():
-                raise WrongRecurrence(f"is about days; it has no {word.strip() or 'second line'}")
-        counted = [part for part in parts if part.startswith(("INTERVAL=", "COUNT="))]
-        if counted and first is None:
-            raise WrongRecurrence(f"{counted[0]} needs a from_date to count from")
-        for part in parts:
-            name, _, numbers = part.partition("=")
-            most = _MOST.get(name, 0)
-            for number in numbers.split(",") if most else ():
-                if not number.lstrip("-").isdecimal() or not 1 <= abs(int(number)) <= most:
-                    raise WrongRecurrence(f"{part} has numbers of 1 to {most}")
-        begin = datetime.combine(first or FIRST_DAY, time())
-        try:
-            self._rule = rrulestr(text, dtstart=begin, cache=True)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise WrongRecurrence(
-                f"{error}; right are for example FREQ=MONTHLY;BYMONTHDAY=8 and FREQ=WEEKLY;BYDAY=FR"
-            ) from None
-        if isinstance(self._rule, rruleset):
-            raise WrongRecurrence("is one rule, not a set of them")
         self.text = text
-        self._known = lru_cache(maxsize=1_024)(self._look)
+        self._first = first
+        self._parts = _parts(text)
+        self._name = self._parts.pop("FREQ")
+        self._frequency = _FREQUENCIES[self._name]
+        self._interval = int(self._parts.pop("INTERVAL", "1"))
+        self._week_start = _WEEKDAYS.index(self._parts.get("WKST", "MO"))
+        self._complete()
+        self._years: dict[int, frozenset[date]] = {}
+        if (
+            next(self._from(_midnight(date(_LATE_YEARS[0], 1, 1)), 1, _LATE_YEARS[-1]), None)
+            is None
+        ):
+            raise WrongRecurrence(f"never comes; {_EXAMPLES}")
 
     def has(self, day: date) -> bool:
-        """Whether the recurrence has a day."""
-        return self._known(day)
+        """Whether the recurrence has a day; none before its first."""
+        if self._first is not None and day < self._first:
+            return False
+        known = self._years.get(day.year)
+        if known is None:
+            if len(self._years) >= _YEARS_REMEMBERED:
+                self._years.clear()
+            known = self._years[day.year] = self._days(day.year)
+        return day in known
 
-    def _look(self, day: date) -> bool:
-        instant = datetime.combine(day, time())
-        return bool(self._rule.between(instant, instant, inc=True))
+    def _complete(self) -> None:
+        """Add what is not written and follows from the first day."""
+        by = {name for name in self._parts if name.startswith("BY") and name != "BYSETPOS"}
+        missing = {
+            YEARLY: not by - {"BYMONTH"},
+            MONTHLY: not by - {"BYMONTH"},
+            WEEKLY: not by - {"BYMONTH"},
+            DAILY: False,
+        }[self._frequency]
+        if not missing and self._interval == 1:
+            return
+        if self._first is None:
+            what = f"INTERVAL={self._interval}" if self._interval > 1 else self.text
+            raise WrongRecurrence(f"{what} needs a from_date to count from")
+        if not missing:
+            return
+        if self._frequency == WEEKLY:
+            self._parts["BYDAY"] = _WEEKDAYS[self._first.weekday()]
+        else:
+            self._parts["BYMONTHDAY"] = str(self._first.day)
+        if self._frequency == YEARLY:
+            self._parts.setdefault("BYMONTH", str(self._first.month))
+
+    def _days(self, year: int) -> frozenset[date]:
+        """The days of a year.
+
+        They are looked for in a late year with the same calendar: where the search finds nothing,
+        it goes on to the end of the calendar, which must not be far.
+        """
+        begin, interval = date(year, 1, 1), self._interval
+        like = _midnight(date(_like(year), 1, 1))
+        first = self._first or begin
+        start = like
+        if self._frequency == YEARLY:
+            if (year - first.year) % interval:
+                return frozenset()
+            interval = 1
+        elif self._frequency == MONTHLY:
+            months = (_MONTHS * (year - first.year) + 1 - first.month) % interval
+            start = _midnight(months_later(like.date(), -months))
+        elif self._frequency == WEEKLY:
+            since = (begin - first).days + (first.weekday() - self._week_start) % 7
+            start -= _DAY * (since % (7 * interval))
+        else:
+            start -= _DAY * ((begin - first).days % interval)
+        shift = begin - like.date()
+        return frozenset(
+            [each.date() + shift for each in self._from(start, interval, like.year) if each >= like]
+        )
+
+    def _from(self, start: datetime, interval: int, last_year: int) -> Iterator[datetime]:
+        """The days from a late one on, to the end of a year."""
+        parts = {"FREQ": self._name, "INTERVAL": str(interval), **self._parts}
+        text = ";".join([f"{name}={values}" for name, values in parts.items()])
+        try:
+            for each in rrulestr(text, dtstart=start):
+                if each.year > last_year:
+                    return
+                yield each
+        except ValueError:  # the search ran over the end of the calendar
+            return
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time())
+
+
+def _parts(text: str) -> dict[str, str]:
+    """The parts of a recurrence by name, FREQ among them. Raises WrongRecurrence."""
+    parts: dict[str, str] = {}
+    for part in text.strip().upper().removeprefix("RRULE:").rstrip(";").split(";"):
+        name, _, values = part.partition("=")
+        if name in _INSTEAD:
+            raise WrongRecurrence(f"has no {name}: {_INSTEAD[name]}")
+        if name in parts:
+            raise WrongRecurrence(f"has {name} twice; write the values as {name}=1,2")
+        _check_part(name, values)
+        parts[name] = values
+    if "FREQ" not in parts:
+        raise WrongRecurrence(f"has no FREQ; {_EXAMPLES}")
+    has_ordinals = any(each[:1] in "+-0123456789" for each in parts.get("BYDAY", "MO").split(","))
+    most = {"MONTHLY": 5, "YEARLY": 5 if "BYMONTH" in parts else 53}.get(parts["FREQ"], 0)
+    for each in parts["BYDAY"].split(",") if has_ordinals else ():
+        if abs(int(each[:-2] or 0)) > most:
+            raise WrongRecurrence(
+                f"BYDAY={each} has a number above {most}"
+                if most
+                else f"BYDAY={each} has a number, which only MONTHLY and YEARLY count"
+            )
+    return parts
+
+
+def _check_part(name: str, values: str) -> None:
+    if name == "FREQ":
+        if values not in _FREQUENCIES:
+            raise WrongRecurrence(f"FREQ is one of {', '.join(_FREQUENCIES)}; {_EXAMPLES}")
+    elif name == "WKST":
+        if values not in _WEEKDAYS:
+            raise WrongRecurrence(f"WKST is one of {', '.join(_WEEKDAYS)}")
+    elif name == "BYDAY":
+        for each in values.split(","):
+            found = _BY_DAY.fullmatch(each)
+            if not found or (found[1] and not int(found[1])):
+                raise WrongRecurrence(f"BYDAY={each} is no weekday; write it as FR, 1MO or -1SU")
+    elif name in _NUMBERS:
+        least, most = _NUMBERS[name]
+        for each in values.split(","):
+            if not re.fullmatch(r"[+-]?\d{1,3}", each) or not (
+                least <= int(each) <= most and int(each)
+            ):
+                raise WrongRecurrence(f"{name}={each} is no number from {least} to {most} but 0")
+        if name == "INTERVAL" and "," in values:
+            raise WrongRecurrence("INTERVAL is one number")
+    else:
+        raise WrongRecurrence(f"{name or 'nothing'} is no part of a recurrence; {_EXAMPLES}")
+
+
+def _like(year: int) -> int:
+    """The latest year with the same calendar, of itself and of the year before."""
+    kind = _kind(year)
+    return next(each for each in reversed(_LATE_YEARS) if _kind(each) == kind)
+
+
+def _kind(year: int) -> tuple[int, bool, bool]:
+    return date(year, 1, 1).weekday(), isleap(year), isleap(year - 1)
 
 
 @value

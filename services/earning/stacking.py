@@ -65,6 +65,9 @@ def extras(policy: MultiplierPolicy, factors: Sequence[tuple[int, int]]) -> tupl
     largest brings everything. When factors would add up to less than nothing, the last ones bring
     no more than is there to take.
     """
+    if len(factors) == 1:
+        ((factor, per),) = factors
+        return [factor - per], per
     if policy is MultiplierPolicy.MULTIPLY:
         denominator = 1
         for _, per in factors:
@@ -123,3 +126,24 @@ def allocate(points: int, weights: Sequence[int]) -> tuple[int, ...]:
         for line in order[:left]:
             shares[line] += 1
     return tuple(shares)
+
+
+def parts_of(points: int, exact: Sequence[int], denominator: int) -> list[int]:
+    """Whole parts of points that were rounded from exact ones; they add up.
+
+    A part is its exact one rounded down or up, those with the largest fractions up; when fewer
+    points are given than that comes to, all are cut in proportion first. So none is above what
+    was exact, rounded up. An exact part may be below zero.
+    """
+    parts = [each // denominator for each in exact]
+    left = points - sum(parts)
+    if left < 0:
+        denominator = sum(exact)
+        exact = [points * each for each in exact]
+        parts = [each // denominator for each in exact]
+        left = points - sum(parts)
+    if left:
+        order = sorted(range(len(parts)), key=lambda at: -(exact[at] % denominator))
+        for at in order[:left]:
+            parts[at] += 1
+    return parts

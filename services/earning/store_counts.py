@@ -1,12 +1,12 @@
 """Loads and saves what rules count across activities; every statement takes a whole batch."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from fractions import Fraction
 
 import sqlalchemy as sa
 
 from services.earning import store_members, tables
-from services.earning.counts import BudgetKey, CountKey, Counts, Place
+from services.earning.counts import BudgetKey, CarryKey, CountKey, Counts, Place
 from services.earning.domain import ProgramId
 from shared.database import Tx
 
@@ -50,11 +50,11 @@ async def lock_budgets(tx: Tx, counts: Counts, keys: Collection[BudgetKey], *, l
         counts.budgets[row.program_id, row.rule_id] = row.points
 
 
-async def load_remainders(tx: Tx, counts: Counts, keys: Iterable[tuple[Place, str]]) -> None:
+async def load_remainders(tx: Tx, counts: Counts, keys: Collection[CarryKey]) -> None:
     """Fractions of points that were not given yet, of members and currencies."""
-    wanted = [(*place, currency_id) for place, currency_id in keys]
-    for row in await tx.select(tables.remainders, wanted, key=_REMAINDER):
-        counts.carried[row.program_id, row.member_key] = Fraction(row.remainder)
+    for row in await tx.select(tables.remainders, list(keys), key=_REMAINDER):
+        key = (row.program_id, row.member_key, row.currency_id)
+        counts.carried[key] = Fraction(row.remainder)
 
 
 async def load_types(
@@ -78,8 +78,8 @@ async def load_profiles(tx: Tx, counts: Counts, places: Collection[Place]) -> No
         counts.enrolled[row.program_id, row.member_key] = row.enroll_time
 
 
-async def save(tx: Tx, counts: Counts, currencies: dict[ProgramId, str]) -> None:
-    """Write what a batch counted; `currencies` are those that programs carry remainders of."""
+async def save(tx: Tx, counts: Counts) -> None:
+    """Write what a batch counted."""
     await tx.upsert(
         tables.cap_counts,
         [
@@ -100,13 +100,8 @@ async def save(tx: Tx, counts: Counts, currencies: dict[ProgramId, str]) -> None
     await tx.upsert(
         tables.remainders,
         [
-            {
-                "program_id": place[0],
-                "member_key": place[1],
-                "currency_id": currencies[place[0]],
-                "remainder": str(counts.carried[place]),
-            }
-            for place in sorted(counts.changed_carried)
+            {**dict(zip(_REMAINDER, key, strict=True)), "remainder": str(counts.carried[key])}
+            for key in sorted(counts.changed_carried)
         ],
         key=_REMAINDER,
         update=("remainder",),

@@ -28,9 +28,7 @@ async def save(tx: Tx, world: World) -> None:
     await _save_activities(tx, world)
     await _save_holds(tx, world)
     await _save_levels(tx, world)
-    await store_counts.save(
-        tx, world.counts, {key: each.currency_id for key, each in world.programs.items()}
-    )
+    await store_counts.save(tx, world.counts)
 
 
 async def _save_members(tx: Tx, world: World) -> None:

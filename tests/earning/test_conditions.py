@@ -5,7 +5,17 @@ import pytest
 from guerdon.earning.v1.activity_pb2 import Activity, LineItem
 from guerdon.earning.v1.member_pb2 import MemberProfile
 from services.earning import conditions
+from services.earning.domain import LevelId
+from services.earning.expiry import UTC_ZONE
+from services.earning.matching import Scene
 from services.earning.program_rules import ACTIVITY, LINE
+from services.earning.rules import Deed, Facts
+
+
+def scene(tier: str = "", member: object = None) -> Scene:
+    """What conditions are asked about, with an empty activity."""
+    deed = Deed(type="visit", amount=None, lines=(), view=Activity(), line_views=())
+    return Scene(deed, Facts(level_id=LevelId(tier), member=member), UTC_ZONE)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +68,10 @@ def test_a_remembered_answer_is_the_engine_s() -> None:
 
 
 def test_a_level_is_part_of_what_is_remembered() -> None:
-    asked = conditions.on_activity(ACTIVITY.compile('tier == "gold"'), Activity.DESCRIPTOR)
-    assert [asked(Activity(), tier, None) for tier in ("gold", "", "gold")] == [
+    asked = conditions.on_activity(
+        ACTIVITY.compile('tier == "gold"'), ACTIVITY, Activity.DESCRIPTOR
+    )
+    assert [asked(scene(tier=tier)) for tier in ("gold", "", "gold")] == [
         "",
         conditions.FALSE,
         "",
@@ -79,7 +91,9 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 def test_a_condition_about_the_member_is_asked_for_each_member() -> None:
-    asked = conditions.on_activity(ACTIVITY.compile('member.language == "de"'), Activity.DESCRIPTOR)
+    asked = conditions.on_activity(
+        ACTIVITY.compile('member.language == "de"'), ACTIVITY, Activity.DESCRIPTOR
+    )
     profiles = [MemberProfile(language=each) for each in ("de", "en", "de")]
-    assert [asked(Activity(), "", each) == "" for each in profiles] == [True, False, True]
+    assert [asked(scene(member=each)) == "" for each in profiles] == [True, False, True]
     assert not conditions.mentions('tier == "member"', "member")

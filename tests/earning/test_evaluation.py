@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.earning import evaluation, explanations
+from services.earning import evaluation, explanations, matching
 from services.earning.domain import BoughtLine, LevelId, RuleId
 from services.earning.explanations import CapOutcome
 from services.earning.money import EarnOn, Money, Rate
@@ -208,7 +208,7 @@ def test_100_yuan_first_purchase_5x_on_a_2x_day_says_what_each_brought(
         program(BASE, first, day, multiplier_policy=policy), order(100), counts={"purchase": 1}
     )
     assert later.points == 200
-    assert later.explanation.rules[1].reason == evaluation.OTHER_NUMBER.format(2)
+    assert later.explanation.rules[1].reason == matching.OTHER_NUMBER.format(2)
 
 
 def test_a_bonus_is_not_multiplied_and_a_flat_number_is() -> None:
@@ -238,7 +238,7 @@ def test_a_multiplier_of_lines_multiplies_only_their_points() -> None:
     assert [each.granted for each in earning.explanation.rules] == [100, 80]
     assert decided(program(BASE, drinks, GOLD), basket, level_id=LevelId("gold")).points == 360
     nothing = decided(program(BASE, drinks), order(60, (60, Line("food"))))
-    assert nothing.explanation.rules[1].reason == evaluation.NO_LINE
+    assert nothing.explanation.rules[1].reason == matching.NO_LINE
 
 
 def test_lines_count_by_category_and_merchant() -> None:
@@ -258,23 +258,23 @@ def test_of_an_exclusive_group_the_first_that_matches_applies() -> None:
     plain = decided(of, order(100))
     assert plain.points == 200
     gold = decided(of, order(100), level_id=LevelId("gold"))
-    assert gold.explanation.rules[2].reason == evaluation.GROUP_TAKEN.format("days")
+    assert gold.explanation.rules[2].reason == matching.GROUP_TAKEN.format("days")
 
 
 @pytest.mark.parametrize(
     ("fields", "deed", "facts", "reason"),
     [
-        ({"channels": frozenset({"app"})}, {"source": "till 7"}, {}, evaluation.OTHER_CHANNEL),
+        ({"channels": frozenset({"app"})}, {"source": "till 7"}, {}, matching.OTHER_CHANNEL),
         ({"channels": frozenset({"app"})}, {"source": "app"}, {}, ""),
-        ({"levels": frozenset({"gold"})}, {}, {}, evaluation.OTHER_LEVEL),
-        ({"segments": frozenset({"vip", "new"})}, {}, {}, evaluation.OTHER_SEGMENT),
+        ({"levels": frozenset({"gold"})}, {}, {}, matching.OTHER_LEVEL),
+        ({"segments": frozenset({"vip", "new"})}, {}, {}, matching.OTHER_SEGMENT),
         (
             {"segments": frozenset({"vip", "new"})},
             {},
             {"segments": frozenset({"new", "old"})},
             "",
         ),
-        ({"activity_types": frozenset({"review"})}, {}, {}, evaluation.OTHER_TYPE),
+        ({"activity_types": frozenset({"review"})}, {}, {}, matching.OTHER_TYPE),
     ],
 )
 def test_a_rule_that_does_not_apply_says_why(
@@ -307,7 +307,7 @@ def test_one_point_for_100_yuan_with_and_without_a_carried_remainder(
     of = program(rule("base", Base(points=1, per_amount=100 * YUAN)), carries=carries)
     carried, points = Fraction(0), []
     for yuan in amounts:
-        earning = decided(of, order(yuan), carried=carried)
+        earning = decided(of, order(yuan), carried={of.currency_id: carried})
         carried = earning.carried
         points.append(earning.points)
     assert points == expected

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.earning import evaluation, explanations, rules, stacking
+from services.earning import evaluation, explanations, matching, rules, stacking
 from services.earning.domain import POINTS_MAX, BoughtLine, LevelId, RuleId
 from services.earning.refusals import PointsOutOfRange
 from services.earning.rules import (
@@ -68,7 +68,7 @@ def is_product(line: object) -> str:
 
 
 def is_level(wanted: str) -> rules.Condition:
-    return lambda _, level, __: "" if level == wanted else "the condition is false"
+    return lambda scene: "" if scene.level_id == wanted else "the condition is false"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_the_explanation_lists_every_rule_in_order_and_why_it_did_not_count() ->
     assert [rule.matched for rule in explanation.rules] == [True, False, True]
     assert explanation.rules[0].amount == 399
     assert explanation.rules[0].points == 3
-    assert explanation.rules[1].reason == evaluation.OTHER_TYPE
+    assert explanation.rules[1].reason == matching.OTHER_TYPE
     assert (explanation.numerator, explanation.denominator) == (3, 2)
     assert (explanation.level_id, explanation.program_version) == ("silver", 3)
     assert explanation.line_points == (5, 0)

@@ -1,9 +1,12 @@
 """When rules count: days, recurrences, hours past midnight, birthdays, and the clock changes."""
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from dateutil.rrule import rrulestr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.earning.schedules import (
     NO_BIRTHDAY,
@@ -14,6 +17,7 @@ from services.earning.schedules import (
     Recurrence,
     Schedule,
     WrongRecurrence,
+    local_time,
     period_key,
 )
 
@@ -64,22 +68,97 @@ def test_every_second_friday_is_counted_from_the_first_day() -> None:
 
 
 @pytest.mark.parametrize(
+    ("recurrence", "first", "days"),
+    [
+        ("FREQ=WEEKLY", date(2026, 1, 2), ["2026-01-02", "2026-01-09", "2026-01-16"]),
+        ("FREQ=MONTHLY", date(2026, 1, 31), ["2026-01-31", "2026-03-31", "2026-05-31"]),
+        ("FREQ=YEARLY", date(2024, 2, 29), ["2024-02-29", "2028-02-29", "2032-02-29"]),
+        ("FREQ=MONTHLY;INTERVAL=3;BYMONTHDAY=8", date(2025, 11, 1), ["2025-11-08", "2026-02-08"]),
+        ("FREQ=DAILY;INTERVAL=10", date(2025, 12, 30), ["2025-12-30", "2026-01-09"]),
+        ("FREQ=YEARLY;INTERVAL=4;BYMONTH=6;BYMONTHDAY=11", date(2026, 1, 1), ["2026-06-11"]),
+        ("FREQ=MONTHLY;BYDAY=MO,TU;BYSETPOS=1", date(2026, 1, 1), ["2026-01-05", "2026-02-02"]),
+    ],
+)
+def test_a_recurrence_takes_what_it_does_not_say_from_the_first_day(
+    recurrence: str, first: date, days: list[str]
+) -> None:
+    schedule = Schedule(from_date=first, recurrence=Recurrence(recurrence, first))
+    last = date.fromisoformat(days[-1])
+    counted = [
+        day.isoformat()
+        for day in (first + timedelta(days=at) for at in range((last - first).days + 1))
+        if counts(schedule, day.isoformat())
+    ]
+    assert counted == days
+
+
+_BY = {
+    "YEARLY": ["BYMONTH=3,9;BYMONTHDAY=8", "BYDAY=20MO", "BYYEARDAY=366", "BYWEEKNO=53;BYDAY=MO"],
+    "MONTHLY": ["BYMONTHDAY=-1,15", "BYDAY=-1FR,2TU", "BYMONTHDAY=13;BYDAY=FR", ""],
+    "WEEKLY": ["BYDAY=SA,SU", "BYDAY=MO;WKST=SU", "BYMONTH=12", ""],
+    "DAILY": ["BYMONTH=2", "BYDAY=MO,WE", ""],
+}
+
+
+@settings(deadline=None)  # dateutil counts from the first day for itself
+@given(
+    st.sampled_from([(name, by) for name, all_ in _BY.items() for by in all_]),
+    st.integers(1, 13),
+    st.dates(date(2019, 1, 1), date(2028, 12, 31)),
+)
+def test_a_recurrence_has_the_days_that_dateutil_counts_from_its_first(
+    kind: tuple[str, str], interval: int, first: date
+) -> None:
+    text = f"FREQ={kind[0]};INTERVAL={interval};{kind[1]}".rstrip(";")
+    end = first + timedelta(days=800)
+    rule = rrulestr(text, dtstart=datetime.combine(first, time()))
+    expected = {each.date() for each in rule.between(rule_start(first), rule_start(end), inc=True)}
+    recurrence = Recurrence(text, first)
+    days = [first + timedelta(days=at) for at in range(801)]
+    assert {day for day in days if recurrence.has(day)} == expected
+
+
+def rule_start(day: date) -> datetime:
+    return datetime.combine(day, time())
+
+
+@pytest.mark.parametrize("year", [1, 1583, 1900, 2000, 2026, 2100, 9999])
+def test_a_recurrence_is_asked_about_any_year_there_is(year: int) -> None:
+    eighth = Recurrence("FREQ=MONTHLY;BYMONTHDAY=8", None)
+    found = [month for month in range(1, 13) if eighth.has(date(year, month, 8))]
+    assert found == list(range(1, 13))
+    assert not eighth.has(date(year, 1, 9))
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("every friday", "begins with one of FREQ=YEARLY"),
-        ("FREQ=HOURLY", "begins with one of FREQ=YEARLY"),
-        ("FREQ=WEEKLY;BYDAY=XX", "right are for example"),
-        ("FREQ=MONTHLY;BYMONTHDAY=40", "BYMONTHDAY=40 has numbers of 1 to 31"),
-        ("FREQ=DAILY;BYHOUR=12", "it has no BYHOUR"),
-        ("FREQ=DAILY\nRRULE:FREQ=DAILY", "begins with one of"),
-        ("FREQ=DAILY;RRULE=1", "it has no RRULE"),
-        ("FREQ=WEEKLY;INTERVAL=2", "INTERVAL=2 needs a from_date"),
-        ("FREQ=WEEKLY;COUNT=3", "COUNT=3 needs a from_date"),
+        ("every friday", "EVERY FRIDAY is no part of a recurrence; right are for example"),
+        ("", "nothing is no part of a recurrence"),
+        ("BYDAY=FR", "has no FREQ"),
+        ("FREQ=HOURLY", "FREQ is one of YEARLY, MONTHLY, WEEKLY, DAILY"),
+        ("FREQ=WEEKLY;BYDAY=XX", "BYDAY=XX is no weekday; write it as FR, 1MO or -1SU"),
+        ("FREQ=WEEKLY;BYDAY=2FR", "BYDAY=2FR has a number, which only MONTHLY and YEARLY count"),
+        ("FREQ=MONTHLY;BYDAY=99FR", "BYDAY=99FR has a number above 5"),
+        ("FREQ=MONTHLY;BYMONTHDAY=40", "BYMONTHDAY=40 is no number from -31 to 31 but 0"),
+        ("FREQ=MONTHLY;BYMONTHDAY=0", "BYMONTHDAY=0 is no number"),
+        ("FREQ=MONTHLY;BYMONTHDAY=8;BYMONTHDAY=9", "write the values as BYMONTHDAY=1,2"),
+        ("FREQ=MONTHLY;BYMONTH=2;BYMONTHDAY=30", "never comes"),
+        ("FREQ=DAILY;BYHOUR=12", "has no BYHOUR: time_from and time_until are the hours"),
+        ("FREQ=DAILY;UNTIL=20260101", "has no UNTIL: until_date says when it ends"),
+        ("FREQ=WEEKLY;BYDAY=FR;COUNT=3", "has no COUNT: until_date says when it ends"),
+        ("FREQ=DAILY\nRRULE:FREQ=DAILY", "FREQ is one of"),
+        ("FREQ=DAILY;RRULE=1", "RRULE is no part of a recurrence"),
+        ("FREQ=DAILY;INTERVAL=0", "INTERVAL=0 is no number from 1 to 400"),
+        ("FREQ=WEEKLY;INTERVAL=2;BYDAY=FR", "INTERVAL=2 needs a from_date"),
+        ("FREQ=WEEKLY", "FREQ=WEEKLY needs a from_date"),
+        ("FREQ=YEARLY;BYMONTH=2", "needs a from_date"),
     ],
 )
 def test_a_recurrence_that_means_nothing_says_what_would_be_right(text: str, words: str) -> None:
-    with pytest.raises(WrongRecurrence, match=words):
+    with pytest.raises(WrongRecurrence) as refused:
         Recurrence(text, None)
+    assert words in str(refused.value)
 
 
 def test_first_and_last_day_of_a_festival_are_included() -> None:
@@ -149,6 +228,52 @@ def test_an_hour_that_comes_twice_counts_twice() -> None:
     hour = Schedule(time_from=time(1), time_until=time(2))
     instants = [f"2026-10-25T{hour:02}:30" for hour in range(3)]
     assert [counts_at(hour, each, LONDON) for each in instants] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("zone", "begin", "end", "instants"),
+    [
+        # Forward: 02:30 is never shown; the hour before and after it are.
+        (NEW_YORK, time(2), time(3), {"2026-03-08T06:59": False, "2026-03-08T07:00": False}),
+        (NEW_YORK, time(1), time(4), {"2026-03-08T06:59": True, "2026-03-08T07:00": True}),
+        # Back: 01:30 is shown twice.
+        (NEW_YORK, time(1), time(2), {"2026-11-01T05:30": True, "2026-11-01T06:30": True}),
+        (LONDON, time(1), time(2), {"2026-03-29T00:59": False, "2026-03-29T01:00": False}),
+        # By half an hour: 02:00 to 02:30 is skipped, 01:30 to 02:00 comes twice.
+        (LORD_HOWE, time(2), time(2, 30), {"2026-10-03T15:29": False, "2026-10-03T15:30": False}),
+        (LORD_HOWE, time(2, 30), time(3), {"2026-10-03T15:30": True, "2026-10-03T15:59": True}),
+        (LORD_HOWE, time(1, 30), time(2), {"2026-04-04T14:45": True, "2026-04-04T15:15": True}),
+        (LORD_HOWE, time(1, 30), time(2), {"2026-04-04T15:30": False}),
+        # Never changed.
+        (SHANGHAI, time(2), time(3), {"2026-03-28T18:30": True, "2026-10-24T18:30": True}),
+    ],
+)
+def test_hours_are_those_that_the_wall_clock_shows_when_the_clocks_change(
+    zone: ZoneInfo, begin: time, end: time, instants: dict[str, bool]
+) -> None:
+    hours = Schedule(time_from=begin, time_until=end)
+    assert {each: counts_at(hours, each, zone) for each in instants} == instants
+
+
+@pytest.mark.parametrize("zone", [LONDON, NEW_YORK, LORD_HOWE, SHANGHAI])
+def test_a_night_over_the_clock_change_belongs_to_the_day_on_which_it_began(
+    zone: ZoneInfo,
+) -> None:
+    saturdays = Schedule(
+        recurrence=Recurrence("FREQ=WEEKLY;BYDAY=SA", None), time_from=time(22), time_until=time(4)
+    )
+    for saturday in (date(2026, 3, 7), date(2026, 3, 28), date(2026, 4, 4), date(2026, 10, 3)):
+        begin = datetime.combine(saturday, time(22), zone).timestamp()
+        end = datetime.combine(saturday + timedelta(days=1), time(4), zone).timestamp()
+        for stamp, is_in in ((begin - 1, False), (begin, True), (end - 1, True), (end, False)):
+            local = datetime.fromtimestamp(stamp, UTC).astimezone(zone)
+            assert (not saturdays.why_not(local)) is is_in, local
+
+
+def test_the_ends_of_time_are_local_somehow() -> None:
+    for instant in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, tzinfo=UTC)):
+        for zone in (NEW_YORK, SHANGHAI):
+            assert local_time(instant, zone).year in {1, 9999}
 
 
 BORN_ON_A_LEAP_DAY = date(2000, 2, 29)
