@@ -121,6 +121,7 @@ def _explanation(explanation: explanations.Explanation) -> activity_pb2.Explanat
                 factor_numerator=rule.numerator,
                 factor_denominator=rule.denominator,
                 points_granted=rule.granted,
+                failed=rule.failed,
             )
             for rule in explanation.rules
         ],

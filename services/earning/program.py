@@ -10,7 +10,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from guerdon.earning.v1 import program_pb2 as pb
-from services.earning import program_currencies, program_rules
+from services.earning import program_currencies, program_referral, program_rules
 from services.earning.domain import CurrencyId, ProgramId, ReversalPolicy
 from services.earning.rules import Program, Rules
 from services.earning.stacking import MultiplierPolicy, Rounding
@@ -51,21 +51,13 @@ def parse(program_id: str, version: int, content: bytes) -> Program:
     check(document)
     zone = ZoneInfo(document.time_zone)
     currencies = program_currencies.policies(document, zone)
+    first, *further = [_rules(document, version, each, zone) for each in document.currencies]
     return Program(
         program_id=ProgramId(program_id),
         currency_id=CurrencyId(document.currencies[0].currency_id),
         money_currency_code=document.money_currency_code,
-        rules=Rules(
-            version=version,
-            rules=tuple(program_rules.rule(each) for each in document.rules),
-            multiplier_policy=_MULTIPLIER_POLICIES[document.multiplier_policy],
-            rounding=_ROUNDINGS[document.rounding],
-            money=program_currencies.money(document),
-            zone=zone,
-            caps=tuple(program_rules.cap(each) for each in document.caps),
-            carries=document.currencies[0].carry_remainder,
-            currency_id=CurrencyId(document.currencies[0].currency_id),
-        ),
+        rules=first,
+        others=tuple(each for each in further if each.rules),
         currencies=currencies,
         tier_ladder_id=document.tier_ladder_id,
         reversal_policy=_REVERSAL_POLICIES[document.reversal_policy],
@@ -80,6 +72,32 @@ def parse(program_id: str, version: int, content: bytes) -> Program:
             if document.HasField("accepted_future_duration")
             else _ACCEPTED_FUTURE
         ),
+        referral=program_referral.policy(document) if document.HasField("referral") else None,
+        adjustment_approval_above=document.adjustment_approval_above_points,
+        household_wallets=document.household_wallets,
+    )
+
+
+def _rules(
+    document: pb.EarningProgram, version: int, currency: pb.PointCurrency, zone: ZoneInfo
+) -> Rules:
+    """The rules and caps of one currency; those that name none are of the first."""
+    first = document.currencies[0].currency_id
+    of = currency.currency_id
+    return Rules(
+        version=version,
+        rules=tuple(
+            program_rules.rule(each) for each in document.rules if (each.currency_id or first) == of
+        ),
+        multiplier_policy=_MULTIPLIER_POLICIES[document.multiplier_policy],
+        rounding=_ROUNDINGS[document.rounding],
+        money=program_currencies.money(document),
+        zone=zone,
+        caps=tuple(
+            program_rules.cap(each) for each in document.caps if (each.currency_id or first) == of
+        ),
+        carries=currency.carry_remainder,
+        currency_id=CurrencyId(of),
     )
 
 
@@ -99,6 +117,7 @@ def _complaints(document: pb.EarningProgram) -> Iterator[Violation]:
         yield Violation(field="time_zone", description=f"{document.time_zone} is no IANA time zone")
     yield from program_currencies.complaints(document)
     yield from program_rules.complaints(document)
+    yield from program_referral.complaints(document)
 
 
 def _is_zone(name: str) -> bool:

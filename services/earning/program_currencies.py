@@ -39,6 +39,16 @@ def is_date(text: str) -> bool:
     return True
 
 
+def unknown(document: pb.EarningProgram, path: str, currency_id: str) -> Iterator[Violation]:
+    """A complaint when a field names a currency of points that the program does not have."""
+    known = [each.currency_id for each in document.currencies]
+    if currency_id and currency_id not in known:
+        yield Violation(
+            field=path,
+            description=f"there is no currency {currency_id}; there is {' and '.join(known)}",
+        )
+
+
 def complaints(document: pb.EarningProgram) -> Iterator[Violation]:
     """What is wrong with the currencies of points and the rates of a document."""
     seen: set[str] = set()
@@ -63,7 +73,10 @@ def complaints(document: pb.EarningProgram) -> Iterator[Violation]:
     for at, rate in enumerate(document.exchange_rates):
         path = f"exchange_rates[{at}]"
         if rate.from_date and not is_date(rate.from_date):
-            yield Violation(field=f"{path}.from_date", description=f"{rate.from_date} is no day")
+            yield Violation(
+                field=f"{path}.from_date",
+                description=f"{rate.from_date} is no day; write it as 2026-02-17",
+            )
         if rate.currency_code == document.money_currency_code:
             yield Violation(
                 field=f"{path}.currency_code",

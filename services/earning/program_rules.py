@@ -7,7 +7,7 @@ from guerdon.earning.v1 import activity_pb2, member_pb2
 from guerdon.earning.v1 import program_pb2 as pb
 from services.earning import conditions
 from services.earning.domain import RuleId
-from services.earning.program_currencies import is_date
+from services.earning.program_currencies import is_date, unknown
 from services.earning.rules import Base, Bonus, Cap, Flat, Multiplier, Nth, Rule
 from services.earning.schedules import (
     Occasion,
@@ -51,6 +51,9 @@ def complaints(document: pb.EarningProgram) -> Iterator[Violation]:
     rules: set[str] = set()
     caps: set[str] = set()
     yield from _caps("caps", document.caps, caps)
+    for at, cap_ in enumerate(document.caps):
+        yield from unknown(document, f"caps[{at}].currency_id", cap_.currency_id)
+    yield from _groups(document)
     for at, rule_ in enumerate(document.rules):
         path = f"rules[{at}]"
         if rule_.rule_id and rule_.rule_id in rules:
@@ -58,8 +61,14 @@ def complaints(document: pb.EarningProgram) -> Iterator[Violation]:
                 field=f"{path}.rule_id", description=f"{rule_.rule_id} is there already"
             )
         rules.add(rule_.rule_id)
-        yield from _wrong_expression(f"{path}.condition", ACTIVITY, rule_.condition)
-        yield from _wrong_expression(f"{path}.line_condition", LINE, rule_.line_condition)
+        yield from unknown(document, f"{path}.currency_id", rule_.currency_id)
+        yield from wrong_expression(f"{path}.condition", ACTIVITY, rule_.condition)
+        yield from wrong_expression(f"{path}.line_condition", LINE, rule_.line_condition)
+        if rule_.levels and not document.tier_ladder_id:
+            yield Violation(
+                field=f"{path}.levels",
+                description="there are levels only with a ladder; name it in tier_ladder_id",
+            )
         yield from _caps(f"{path}.caps", rule_.caps, caps)
         if rule_.HasField("schedule"):
             yield from _schedule(f"{path}.schedule", rule_.schedule)
@@ -69,6 +78,32 @@ def complaints(document: pb.EarningProgram) -> Iterator[Violation]:
                 yield Violation(
                     field=f"{path}.caps[{inner}].stage",
                     description=f"a {kind} has no base points; leave the stage out",
+                )
+            if cap_.currency_id:
+                yield Violation(
+                    field=f"{path}.caps[{inner}].currency_id",
+                    description="a cap of a rule counts the rule's points; leave it out",
+                )
+
+
+def _groups(document: pb.EarningProgram) -> Iterator[Violation]:
+    """What is wrong with groups: of one, nothing is exclusive; of two currencies, neither."""
+    first = document.currencies[0].currency_id if document.currencies else ""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for at, each in enumerate(document.rules):
+        if each.group:
+            found.setdefault(each.group, []).append((at, each.currency_id or first))
+    for name, members in found.items():
+        if len(members) == 1:
+            yield Violation(
+                field=f"rules[{members[0][0]}].group",
+                description=f"no other rule is of group {name}; leave it out or name it twice",
+            )
+        for at, currency_id in members:
+            if currency_id != members[0][1]:
+                yield Violation(
+                    field=f"rules[{at}].group",
+                    description=f"group {name} is of currency {members[0][1]}, the rule is not",
                 )
 
 
@@ -94,6 +129,15 @@ def _schedule(path: str, schedule: pb.RuleSchedule) -> Iterator[Violation]:
         return
     if first and last and last < first:
         yield Violation(field=f"{path}.until_date", description=f"{last} is before {first}")
+    if not schedule.ByteSize():
+        yield Violation(
+            field=path, description="says nothing; give it days or hours, or leave it out"
+        )
+    if schedule.time_from and schedule.time_from == schedule.time_until:
+        yield Violation(
+            field=f"{path}.time_until",
+            description=f"{schedule.time_until} is time_from as well; leave both out for all day",
+        )
     if schedule.recurrence:
         try:
             Recurrence(schedule.recurrence, date.fromisoformat(first) if first else None)
@@ -101,7 +145,8 @@ def _schedule(path: str, schedule: pb.RuleSchedule) -> Iterator[Violation]:
             yield Violation(field=f"{path}.recurrence", description=str(error))
 
 
-def _wrong_expression(field: str, environment: Environment, text: str) -> Iterator[Violation]:
+def wrong_expression(field: str, environment: Environment, text: str) -> Iterator[Violation]:
+    """A complaint with the position when an expression does not compile."""
     if not text:
         return
     try:

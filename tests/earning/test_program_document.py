@@ -1,12 +1,17 @@
 """The program document: every mistake is told at once, by field, with what would be right."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
+import yaml
+from google.protobuf import json_format
 
-from services.earning import program
-from services.earning.domain import CurrencyId
+from guerdon.earning.v1 import program_pb2
+from services.earning import evaluation, matching, program, wire
+from services.earning.domain import CurrencyId, LevelId
 from services.earning.expiry import (
+    UTC_ZONE,
     AfterDays,
     AfterMonths,
     CurrencyPolicy,
@@ -17,8 +22,10 @@ from services.earning.expiry import (
     Sliding,
     UntilConfirmed,
 )
-from services.earning.rules import Bonus
-from tests.earning.nodes import document
+from services.earning.rules import Bonus, Facts
+from tests.earning.nodes import document, purchase
+
+ROOT = Path(__file__).resolve().parents[2]
 
 BASE = {"rule_id": "base", "base": {"points": 1, "per_amount_minor": 100}}
 CAP = {"cap_id": "day", "period": "PERIOD_DAY", "points": 100}
@@ -136,6 +143,78 @@ def complaints(**changes: object) -> dict[str, str]:
             "",
         ),
         (
+            {"rules": [{**BASE, "currency_id": "miles"}]},
+            "rules[0].currency_id",
+            "there is no currency miles; there is points",
+        ),
+        (
+            {"caps": [{**CAP, "currency_id": "miles"}]},
+            "caps[0].currency_id",
+            "there is no currency miles; there is points",
+        ),
+        (
+            {"rules": [{**BASE, "caps": [{**CAP, "currency_id": "points"}]}]},
+            "rules[0].caps[0].currency_id",
+            "a cap of a rule counts the rule's points; leave it out",
+        ),
+        (
+            {"rules": [{**BASE, "group": "days"}]},
+            "rules[0].group",
+            "no other rule is of group days",
+        ),
+        (
+            {
+                "currencies": [{"currency_id": "points"}, {"currency_id": "miles"}],
+                "rules": [
+                    {**BASE, "group": "days"},
+                    {**BASE, "rule_id": "b", "group": "days", "currency_id": "miles"},
+                ],
+            },
+            "rules[1].group",
+            "group days is of currency points, the rule is not",
+        ),
+        (
+            {"tier_ladder_id": "", "rules": [{**BASE, "levels": ["gold"]}]},
+            "rules[0].levels",
+            "name it in tier_ladder_id",
+        ),
+        (
+            {"rules": [{**BASE, "schedule": {}}]},
+            "rules[0].schedule",
+            "says nothing; give it days or hours, or leave it out",
+        ),
+        (
+            {"rules": [{**BASE, "schedule": {"time_from": "18:00", "time_until": "18:00"}}]},
+            "rules[0].schedule.time_until",
+            "leave both out for all day",
+        ),
+        (
+            {"rules": [{**BASE, "schedule": {"recurrence": "FREQ=MONTHLY;BYDAY=99FR"}}]},
+            "rules[0].schedule.recurrence",
+            "BYDAY=99FR has a number above 5",
+        ),
+        ({"referral": {}}, "referral.referrer_points", "nobody would be rewarded"),
+        (
+            {"referral": {"friend_points": 1, "currency_id": "miles"}},
+            "referral.currency_id",
+            "there is no currency miles",
+        ),
+        (
+            {"referral": {"friend_points": 1, "condition": "activity.tpye == 1"}},
+            "referral.condition",
+            "line 1, column 9",
+        ),
+        (
+            {"referral": {"friend_points": 1, "condition": 'tier == "gold"'}},
+            "referral.condition",
+            "it cannot read tier",
+        ),
+        (
+            {"adjustment_approval_above_points": -1},
+            "adjustment_approval_above_points",
+            "0",
+        ),
+        (
             {"rules": [{**BASE, "condition": "member.birthday == 1"}]},
             "rules[0].condition",
             "line 1, column 7",
@@ -222,7 +301,8 @@ def test_a_rule_of_every_kind_is_read_from_the_document() -> None:
                 "caps": [{**CAP, "excess": "EXCESS_REFUSE"}],
                 "budget_points": 10_000,
                 "condition": "member.language == 'de'",
-            }
+            },
+            {**BASE, "group": "g"},
         ],
         exchange_rates=[
             {"currency_code": "USD", "from_date": "2026-02-01", "numerator": 8, "denominator": 10},
@@ -231,7 +311,7 @@ def test_a_rule_of_every_kind_is_read_from_the_document() -> None:
         earn_on="EARN_ON_GROSS",
     )
     parsed = program.parse("shop", 1, made.SerializeToString())
-    (rule,) = parsed.rules.rules
+    rule, _ = parsed.rules.rules
     assert rule.effect == Bonus(points=5)
     assert rule.reads_member
     assert rule.has_lines
@@ -244,3 +324,78 @@ def test_a_rule_of_every_kind_is_read_from_the_document() -> None:
     assert code == "USD"
     assert [each.numerator for each in rates] == [7, 8], "in the order of their days"
     assert not parsed.rules.is_plain
+
+
+def test_each_currency_has_the_rules_and_caps_that_name_it_the_first_those_that_name_none() -> None:
+    made = document(
+        currencies=[
+            {"currency_id": "miles"},
+            {"currency_id": "status", "not_spendable": True, "carry_remainder": True},
+            {"currency_id": "gems"},
+        ],
+        rules=[
+            BASE,
+            {**BASE, "rule_id": "named", "currency_id": "miles"},
+            {**BASE, "rule_id": "status", "currency_id": "status"},
+        ],
+        caps=[CAP, {**CAP, "cap_id": "status-day", "currency_id": "status"}],
+    )
+    parsed = program.parse("shop", 1, made.SerializeToString())
+    assert parsed.currency_id == parsed.rules.currency_id == "miles"
+    assert [rule.rule_id for rule in parsed.rules.rules] == ["base", "named"]
+    assert [cap.cap_id for cap in parsed.rules.caps] == ["day"]
+    (status,) = parsed.others
+    assert (status.currency_id, status.carries) == ("status", True)
+    assert [rule.rule_id for rule in status.rules] == ["status"]
+    assert [cap.cap_id for cap in status.caps] == ["status-day"]
+    assert list(parsed.currencies) == ["miles", "status", "gems"]
+
+
+def test_the_referral_policy_is_read_from_the_document() -> None:
+    made = document(
+        referral={
+            "referrer_points": 100,
+            "friend_points": 50,
+            "activity_types": ["purchase"],
+            "condition": "activity.payment.amount_minor >= 1000",
+            "max_per_referrer": 10,
+        },
+        adjustment_approval_above_points=500,
+        household_wallets=True,
+    )
+    parsed = program.parse("shop", 1, made.SerializeToString())
+    referral = parsed.referral
+    assert referral is not None
+    assert (referral.referrer_points, referral.friend_points) == (100, 50)
+    assert (referral.currency_id, referral.max_per_referrer) == ("points", 10)
+    assert referral.activity_types == {"purchase"}
+    assert referral.condition is not None
+    for pounds, qualifies in ((9, False), (10, True)):
+        scene = matching.Scene(
+            wire.deed_of(purchase("a", amount=pounds * 100).SerializeToString()), Facts(), UTC_ZONE
+        )
+        assert (referral.condition(scene) == "") is qualifies
+    assert (parsed.adjustment_approval_above, parsed.household_wallets) == (500, True)
+    plain = program.parse("shop", 1, document().SerializeToString())
+    assert (plain.referral, plain.adjustment_approval_above, plain.others) == (None, 0, ())
+
+
+def test_the_gift_shop_needs_nothing_but_the_wallet_and_the_level() -> None:
+    text = (ROOT / "programs" / "giftshop" / "earning.yaml").read_text()
+    made = json_format.ParseDict(yaml.safe_load(text), program_pb2.EarningProgram())
+    parsed = program.parse("giftshop", 1, made.SerializeToString())
+    assert parsed.is_plain
+    bought = purchase("a", lines=[(2, 4_250), (1, 1_999)])
+    bought.lines[1].category = "postage"
+    deed = wire.deed_of(bought.SerializeToString())
+    points = {
+        level: evaluation.decide(parsed.rules, deed, Facts(level_id=LevelId(level)))
+        for level in ("", "silver", "gold")
+    }
+    assert {level: each.points for level, each in points.items()} == {
+        "": 42,
+        "silver": 63,
+        "gold": 85,
+    }
+    assert points["silver"].explanation.line_points == (63, 0)
+    assert [each.granted for each in points["silver"].explanation.rules] == [42, 21, 0]

@@ -116,12 +116,15 @@ class Payment(_message.Message):
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     PAID_IN_POINTS_MINOR_FIELD_NUMBER: _builtins.int
     COUPON_CODES_FIELD_NUMBER: _builtins.int
+    POINTS_HOLD_ID_FIELD_NUMBER: _builtins.int
     amount_minor: _builtins.int
     """The whole amount in minor units of the currency, at least 0 and at most 10^15."""
     currency_code: _builtins.str
     """The ISO 4217 code of the currency."""
     paid_in_points_minor: _builtins.int
     """The part of the amount that was paid in points, in minor units, at most the amount."""
+    points_hold_id: _builtins.str
+    """The hold of the points that were paid with, so that a return finds them; empty when there is none."""
     @_builtins.property
     def coupon_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The coupons used, at most 20."""
@@ -133,10 +136,11 @@ class Payment(_message.Message):
         currency_code: _builtins.str = ...,
         paid_in_points_minor: _builtins.int = ...,
         coupon_codes: _abc.Iterable[_builtins.str] | None = ...,
+        points_hold_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "coupon_codes", b"coupon_codes", "currency_code", b"currency_code", "paid_in_points_minor", b"paid_in_points_minor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "coupon_codes", b"coupon_codes", "currency_code", b"currency_code", "paid_in_points_minor", b"paid_in_points_minor", "points_hold_id", b"points_hold_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,6 +230,8 @@ class ActivityRecord(_message.Message):
     LINES_FIELD_NUMBER: _builtins.int
     POINTS_REVERSED_FIELD_NUMBER: _builtins.int
     AMOUNT_MINOR_REVERSED_FIELD_NUMBER: _builtins.int
+    AVAILABLE_TIME_FIELD_NUMBER: _builtins.int
+    FURTHER_EARNINGS_FIELD_NUMBER: _builtins.int
     points: _builtins.int
     """The points that the activity earned."""
     currency_id: _builtins.str
@@ -250,6 +256,16 @@ class ActivityRecord(_message.Message):
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineRecord]:
         """What each line earned and what of it has been returned, in the order of the activity's lines."""
 
+    @_builtins.property
+    def available_time(self) -> _timestamp_pb2.Timestamp:
+        """When the points become available, where they are pending for a while; absent when they are at once or wait to be
+        confirmed.
+        """
+
+    @_builtins.property
+    def further_earnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___FurtherEarning]:
+        """What the activity earned of further currencies; those of which it earned nothing are there in a preview only."""
+
     def __init__(
         self,
         *,
@@ -261,14 +277,64 @@ class ActivityRecord(_message.Message):
         lines: _abc.Iterable[Global___LineRecord] | None = ...,
         points_reversed: _builtins.int = ...,
         amount_minor_reversed: _builtins.int = ...,
+        available_time: _timestamp_pb2.Timestamp | None = ...,
+        further_earnings: _abc.Iterable[Global___FurtherEarning] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "explanation", b"explanation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "available_time", b"available_time", "create_time", b"create_time", "explanation", b"explanation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "amount_minor_reversed", b"amount_minor_reversed", "create_time", b"create_time", "currency_id", b"currency_id", "explanation", b"explanation", "lines", b"lines", "points", b"points", "points_reversed", b"points_reversed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "amount_minor_reversed", b"amount_minor_reversed", "available_time", b"available_time", "create_time", b"create_time", "currency_id", b"currency_id", "explanation", b"explanation", "further_earnings", b"further_earnings", "lines", b"lines", "points", b"points", "points_reversed", b"points_reversed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ActivityRecord: _TypeAlias = ActivityRecord  # noqa: Y015
+
+@_typing.final
+class FurtherEarning(_message.Message):
+    """What an activity earned of a currency other than the first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    LINE_POINTS_FIELD_NUMBER: _builtins.int
+    POINTS_REVERSED_FIELD_NUMBER: _builtins.int
+    AVAILABLE_TIME_FIELD_NUMBER: _builtins.int
+    currency_id: _builtins.str
+    """The currency of the points."""
+    points: _builtins.int
+    """The points that the activity earned."""
+    points_reversed: _builtins.int
+    """The points that reversals have taken back so far, from points or as debt."""
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """How the points came about, by the rules of this currency."""
+
+    @_builtins.property
+    def line_points(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The points of each line, in the order of the activity's lines; they add up exactly."""
+
+    @_builtins.property
+    def available_time(self) -> _timestamp_pb2.Timestamp:
+        """When the points become available, where they are pending for a while."""
+
+    def __init__(
+        self,
+        *,
+        currency_id: _builtins.str = ...,
+        points: _builtins.int = ...,
+        explanation: Global___Explanation | None = ...,
+        line_points: _abc.Iterable[_builtins.int] | None = ...,
+        points_reversed: _builtins.int = ...,
+        available_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available_time", b"available_time", "explanation", b"explanation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_time", b"available_time", "currency_id", b"currency_id", "explanation", b"explanation", "line_points", b"line_points", "points", b"points", "points_reversed", b"points_reversed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FurtherEarning: _TypeAlias = FurtherEarning  # noqa: Y015
 
 @_typing.final
 class LineRecord(_message.Message):
@@ -326,14 +392,14 @@ class Explanation(_message.Message):
     level_id: _builtins.str
     """The level that counted, empty when the member had none."""
     multiplier_numerator: _builtins.int
-    """The numerator of the multiplier that all matched multiplier rules came to together."""
+    """The numerator of the multiplier that all matched multiplier rules came to together, but those of lines."""
     multiplier_denominator: _builtins.int
     """The denominator of that multiplier."""
     points_wanted: _builtins.int
     """The points that would have been given without caps and budgets; the points given when none was asked."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleOutcome]:
-        """Every rule of the program in its order, matched or not."""
+        """Every rule of the currency in the program's order, matched or not."""
 
     @_builtins.property
     def caps(self) -> _containers.RepeatedCompositeFieldContainer[Global___CapOutcome]:
@@ -376,7 +442,7 @@ class CapOutcome(_message.Message):
     points_left: _builtins.int
     """The points that it had left before."""
     points_counted: _builtins.int
-    """The points that it counted."""
+    """The whole points that it counted: those given in the end, after every other cap."""
     cut: _builtins.bool
     """Whether it left points out."""
     def __init__(
@@ -410,12 +476,13 @@ class RuleOutcome(_message.Message):
     FACTOR_NUMERATOR_FIELD_NUMBER: _builtins.int
     FACTOR_DENOMINATOR_FIELD_NUMBER: _builtins.int
     POINTS_GRANTED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """The rule."""
     matched: _builtins.bool
     """Whether the rule applied."""
     reason: _builtins.str
-    """Why the rule did not apply, empty when it did."""
+    """Why the rule did not apply, empty when it did and nothing went wrong."""
     amount_minor: _builtins.int
     """The amount that a base rule counted, in minor units."""
     points: _builtins.int
@@ -428,6 +495,8 @@ class RuleOutcome(_message.Message):
     """The rule's part of the points that were given: a multiplier's is what it brought.
     The parts of all rules add up to the points.
     """
+    failed: _builtins.bool
+    """Whether a condition of the rule went wrong while it ran, for the activity or one of its lines."""
     def __init__(
         self,
         *,
@@ -439,10 +508,11 @@ class RuleOutcome(_message.Message):
         factor_numerator: _builtins.int = ...,
         factor_denominator: _builtins.int = ...,
         points_granted: _builtins.int = ...,
+        failed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "factor_denominator", b"factor_denominator", "factor_numerator", b"factor_numerator", "matched", b"matched", "points", b"points", "points_granted", b"points_granted", "reason", b"reason", "rule_id", b"rule_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "factor_denominator", b"factor_denominator", "factor_numerator", b"factor_numerator", "failed", b"failed", "matched", b"matched", "points", b"points", "points_granted", b"points_granted", "reason", b"reason", "rule_id", b"rule_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

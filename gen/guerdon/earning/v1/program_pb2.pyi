@@ -154,6 +154,9 @@ class EarningProgram(_message.Message):
     EARN_ON_FIELD_NUMBER: _builtins.int
     EXCHANGE_RATES_FIELD_NUMBER: _builtins.int
     CAPS_FIELD_NUMBER: _builtins.int
+    REFERRAL_FIELD_NUMBER: _builtins.int
+    ADJUSTMENT_APPROVAL_ABOVE_POINTS_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_WALLETS_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The program."""
     display_name: _builtins.str
@@ -174,6 +177,10 @@ class EarningProgram(_message.Message):
     """The ladder of the tiers service whose level conditions and multipliers read; empty when there is none."""
     earn_on: Global___EarnOn.ValueType
     """Whether the part of an amount that was paid in points earns as well; unspecified means net: it does not."""
+    adjustment_approval_above_points: _builtins.int
+    """An adjustment of more points than this needs a second actor; 0 means that none does."""
+    household_wallets: _builtins.bool
+    """Whether members may pool their points in the wallet of a household."""
     @_builtins.property
     def currencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PointCurrency]:
         """The points currencies; the first is the one that requests mean when they name none."""
@@ -200,7 +207,11 @@ class EarningProgram(_message.Message):
 
     @_builtins.property
     def caps(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarningCap]:
-        """Caps on the points of all rules together."""
+        """Caps on the points of all rules of a currency together."""
+
+    @_builtins.property
+    def referral(self) -> Global___ReferralPolicy:
+        """What a member gets for bringing a friend, and the friend for coming; absent means nothing."""
 
     def __init__(
         self,
@@ -221,10 +232,13 @@ class EarningProgram(_message.Message):
         earn_on: Global___EarnOn.ValueType = ...,
         exchange_rates: _abc.Iterable[Global___ExchangeRate] | None = ...,
         caps: _abc.Iterable[Global___EarningCap] | None = ...,
+        referral: Global___ReferralPolicy | None = ...,
+        adjustment_approval_above_points: _builtins.int = ...,
+        household_wallets: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "referral", b"referral"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "caps", b"caps", "currencies", b"currencies", "display_name", b"display_name", "earn_on", b"earn_on", "enroll_unknown_members", b"enroll_unknown_members", "exchange_rates", b"exchange_rates", "money_currency_code", b"money_currency_code", "multiplier_policy", b"multiplier_policy", "program_id", b"program_id", "reversal_policy", b"reversal_policy", "rounding", b"rounding", "rules", b"rules", "tier_ladder_id", b"tier_ladder_id", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "adjustment_approval_above_points", b"adjustment_approval_above_points", "caps", b"caps", "currencies", b"currencies", "display_name", b"display_name", "earn_on", b"earn_on", "enroll_unknown_members", b"enroll_unknown_members", "exchange_rates", b"exchange_rates", "household_wallets", b"household_wallets", "money_currency_code", b"money_currency_code", "multiplier_policy", b"multiplier_policy", "program_id", b"program_id", "referral", b"referral", "reversal_policy", b"reversal_policy", "rounding", b"rounding", "rules", b"rules", "tier_ladder_id", b"tier_ladder_id", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -541,6 +555,7 @@ class EarningCap(_message.Message):
     POINTS_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
     EXCESS_FIELD_NUMBER: _builtins.int
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
     cap_id: _builtins.str
     """The identifier of the cap, unique in the program."""
     period: Global___EarningCap.Period.ValueType
@@ -551,6 +566,10 @@ class EarningCap(_message.Message):
     """Which points are counted; unspecified means those after multipliers."""
     excess: Global___EarningCap.Excess.ValueType
     """What becomes of points above the cap; unspecified means that they are left out."""
+    currency_id: _builtins.str
+    """The currency whose points a cap of the program counts; empty means the first.
+    A cap of a rule counts points of the rule's currency and names none.
+    """
     def __init__(
         self,
         *,
@@ -559,10 +578,11 @@ class EarningCap(_message.Message):
         points: _builtins.int = ...,
         stage: Global___EarningCap.Stage.ValueType = ...,
         excess: Global___EarningCap.Excess.ValueType = ...,
+        currency_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_id", b"cap_id", "excess", b"excess", "period", b"period", "points", b"points", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_id", b"cap_id", "currency_id", b"currency_id", "excess", b"excess", "period", b"period", "points", b"points", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -594,6 +614,7 @@ class EarningRule(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     CAPS_FIELD_NUMBER: _builtins.int
     BUDGET_POINTS_FIELD_NUMBER: _builtins.int
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """The identifier of the rule, unique in the program."""
     display_name: _builtins.str
@@ -611,6 +632,8 @@ class EarningRule(_message.Message):
     """A name that rules share of which at most one applies: of those that match, the first."""
     budget_points: _builtins.int
     """The most points that the rule gives to all members together; 0 means that there is no end."""
+    currency_id: _builtins.str
+    """The currency of points that the rule gives, multiplies or adds to; empty means the first."""
     @_builtins.property
     def activity_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The types of activities that the rule is about; empty means all."""
@@ -649,7 +672,9 @@ class EarningRule(_message.Message):
 
     @_builtins.property
     def merchants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The merchants whose lines count; empty means all."""
+        """The merchants whose lines count; empty means all.
+        A line that names no merchant was sold by the activity's source, and so was an activity without lines.
+        """
 
     @_builtins.property
     def schedule(self) -> Global___RuleSchedule:
@@ -690,16 +715,63 @@ class EarningRule(_message.Message):
         group: _builtins.str = ...,
         caps: _abc.Iterable[Global___EarningCap] | None = ...,
         budget_points: _builtins.int = ...,
+        currency_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "bonus", b"bonus", "effect", b"effect", "flat", b"flat", "multiplier", b"multiplier", "nth", b"nth", "occasion", b"occasion", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_types", b"activity_types", "base", b"base", "bonus", b"bonus", "budget_points", b"budget_points", "caps", b"caps", "categories", b"categories", "channels", b"channels", "condition", b"condition", "display_name", b"display_name", "effect", b"effect", "flat", b"flat", "group", b"group", "levels", b"levels", "line_condition", b"line_condition", "merchants", b"merchants", "multiplier", b"multiplier", "nth", b"nth", "occasion", b"occasion", "rule_id", b"rule_id", "schedule", b"schedule", "segments", b"segments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_types", b"activity_types", "base", b"base", "bonus", b"bonus", "budget_points", b"budget_points", "caps", b"caps", "categories", b"categories", "channels", b"channels", "condition", b"condition", "currency_id", b"currency_id", "display_name", b"display_name", "effect", b"effect", "flat", b"flat", "group", b"group", "levels", b"levels", "line_condition", b"line_condition", "merchants", b"merchants", "multiplier", b"multiplier", "nth", b"nth", "occasion", b"occasion", "rule_id", b"rule_id", "schedule", b"schedule", "segments", b"segments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_effect: _TypeAlias = _typing.Literal["base", "multiplier", "flat", "bonus"]  # noqa: Y015
     _WhichOneofArgType_effect: _TypeAlias = _typing.Literal["effect", b"effect"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_effect) -> _WhichOneofReturnType_effect | None: ...
 
 Global___EarningRule: _TypeAlias = EarningRule  # noqa: Y015
+
+@_typing.final
+class ReferralPolicy(_message.Message):
+    """What a member gets for bringing a friend, and the friend for coming, once: after the friend's first activity that
+    qualifies, and taken back with it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERRER_POINTS_FIELD_NUMBER: _builtins.int
+    FRIEND_POINTS_FIELD_NUMBER: _builtins.int
+    ACTIVITY_TYPES_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    MAX_PER_REFERRER_FIELD_NUMBER: _builtins.int
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    referrer_points: _builtins.int
+    """The points for the member who brought the friend."""
+    friend_points: _builtins.int
+    """The points for the friend."""
+    condition: _builtins.str
+    """A CEL condition over activity that an activity must meet to qualify; empty means none."""
+    max_per_referrer: _builtins.int
+    """The most friends for whom one member is rewarded; 0 means that there is no end."""
+    currency_id: _builtins.str
+    """The currency of the points; empty means the first."""
+    @_builtins.property
+    def activity_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The types of activities that qualify; empty means all."""
+
+    def __init__(
+        self,
+        *,
+        referrer_points: _builtins.int = ...,
+        friend_points: _builtins.int = ...,
+        activity_types: _abc.Iterable[_builtins.str] | None = ...,
+        condition: _builtins.str = ...,
+        max_per_referrer: _builtins.int = ...,
+        currency_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_types", b"activity_types", "condition", b"condition", "currency_id", b"currency_id", "friend_points", b"friend_points", "max_per_referrer", b"max_per_referrer", "referrer_points", b"referrer_points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReferralPolicy: _TypeAlias = ReferralPolicy  # noqa: Y015
 
 @_typing.final
 class RuleSchedule(_message.Message):
