@@ -49,6 +49,7 @@ from services.earning.refusals import (
     OccurredTimeNotAccepted,
 )
 from services.earning.rules import Facts
+from services.earning.schedules import local_time
 from services.earning.settlement import clock_events, is_due, settled
 from shared.decision import Decision, Event
 from shared.values import value
@@ -201,7 +202,7 @@ def _counted(
 
 def _check_accepted(command: RecordActivity, program: rules.Program, now: datetime) -> None:
     if command.currency_code not in {"", program.money_currency_code}:
-        day = command.occurred_time.astimezone(program.rules.zone).date()
+        day = local_time(command.occurred_time, program.rules.zone).date()
         program.rules.money.rate(command.currency_code, day)
     earliest, latest = now - program.accepted_past, now + program.accepted_future
     if not earliest <= command.occurred_time <= latest:

@@ -18,6 +18,7 @@ from services.earning.rules import (
     Bonus,
     Deed,
     Facts,
+    Flat,
     LineCondition,
     Multiplier,
     Rule,
@@ -88,8 +89,23 @@ class Matches:
 _Gate: TypeAlias = Callable[[Scene], str]
 """Says why a rule does not apply, nothing when it may."""
 _LineGate: TypeAlias = Callable[[Deed], tuple[Sequence[int], str]]
-_Step: TypeAlias = tuple[Rule, RuleOutcome | None, tuple[_Gate, ...], _LineGate | None]
-"""A rule, its outcome where the type of the activity decides it, and what it asks otherwise."""
+_BASE, _FLAT, _BONUS, _MULTIPLIER = range(4)
+_KINDS = {Base: _BASE, Flat: _FLAT, Bonus: _BONUS, Multiplier: _MULTIPLIER}
+
+
+class _Step(NamedTuple):
+    """What one rule asks about activities of one type.
+
+    `decided` is the outcome where the type alone decides it, `applied` the one of a rule that
+    applies where it is the same for all activities.
+    """
+
+    rule: Rule
+    decided: RuleOutcome | None
+    gates: tuple[_Gate, ...]
+    picks: _LineGate | None
+    applied: RuleOutcome | None
+    kind: int
 
 
 def match(rules: Rules, scene: Scene, scale: tuple[int, int]) -> Matches:
@@ -97,7 +113,8 @@ def match(rules: Rules, scene: Scene, scale: tuple[int, int]) -> Matches:
     found = Matches()
     outcomes, deed, verdicts = found.outcomes, scene.deed, scene.facts.verdicts
     groups: set[str] = set()
-    for rule, decided, gates, picks in plan_of(rules, deed.type).steps:
+    kinds = (found.givers, found.givers, found.bonuses, found.multipliers)
+    for rule, decided, gates, picks, applied, kind in plan_of(rules, deed.type).steps:
         if decided is not None:
             outcomes.append(decided)
             continue
@@ -113,7 +130,7 @@ def match(rules: Rules, scene: Scene, scale: tuple[int, int]) -> Matches:
         if picks is not None and not reason:
             lines, reason, note = _picked(rule, picks, deed)
         amount = 0
-        if type(rule.effect) is Base and not reason:
+        if kind == _BASE and not reason:
             amount = _amount(deed, lines)
             reason = NO_AMOUNT if amount < 0 else ""
         if rule.group and not reason:
@@ -122,8 +139,10 @@ def match(rules: Rules, scene: Scene, scale: tuple[int, int]) -> Matches:
             groups.add(rule.group)
         if reason:
             outcomes.append(RuleOutcome(rule.rule_id, False, reason))
-        else:
-            _apply(found, Match(len(outcomes), rule, lines, amount), note, scale)
+            continue
+        kinds[kind].append(Match(len(outcomes), rule, lines, amount))
+        outcome = _counted(rule, amount, scale) if applied is None else applied
+        outcomes.append(outcome._replace(reason=note) if note and FAILED in note else outcome)
     return found
 
 
@@ -147,28 +166,16 @@ def _amount(deed: Deed, lines: Sequence[int] | None) -> int:
     return sum([line.amount for line in bought])
 
 
-def _apply(found: Matches, matched: Match, note: str, scale: tuple[int, int]) -> None:
-    """Take a rule that applies; `note` says which line a condition failed on."""
-    rule = matched.rule
+def _counted(rule: Rule, amount: int, scale: tuple[int, int]) -> RuleOutcome:
+    """The outcome of a base rule that applies to an amount. Refuses PointsOutOfRange."""
     effect = rule.effect
-    if note and FAILED not in note:
-        note = ""
-    if type(effect) is Multiplier:
-        found.multipliers.append(matched)
-        outcome = RuleOutcome(rule.rule_id, True, note, 0, 0, effect.numerator, effect.denominator)
-    elif type(effect) is Base:
-        found.givers.append(matched)
-        points = matched.amount * effect.points * scale[0] // (effect.per_amount * scale[1])
-        if points > RATIO_MAX:
-            raise PointsOutOfRange(what="points", limit=POINTS_MAX)
-        amount = matched.amount
-        if scale != (1, 1):
-            amount = amount * scale[0] // scale[1]
-        outcome = RuleOutcome(rule.rule_id, True, note, amount, points)
-    else:
-        (found.bonuses if type(effect) is Bonus else found.givers).append(matched)
-        outcome = RuleOutcome(rule.rule_id, True, note, 0, effect.points)  # type: ignore[union-attr]
-    found.outcomes.append(outcome)
+    assert isinstance(effect, Base)  # noqa: S101 - asked by the caller
+    points = amount * effect.points * scale[0] // (effect.per_amount * scale[1])
+    if points > RATIO_MAX:
+        raise PointsOutOfRange(what="points", limit=POINTS_MAX)
+    if scale != (1, 1):
+        amount = amount * scale[0] // scale[1]
+    return RuleOutcome(rule.rule_id, True, "", amount, points)
 
 
 # What a rule asks --------------------------------------------------------------------------------
@@ -200,9 +207,18 @@ def plan_of(rules: Rules, type_: str) -> Plan:
 
 
 def _step(rule: Rule, type_: str) -> _Step:
+    effect = rule.effect
+    kind = _KINDS[type(effect)]
     if rule.activity_types and type_ not in rule.activity_types:
-        return rule, RuleOutcome(rule.rule_id, False, OTHER_TYPE), (), None
-    return rule, None, tuple(_gates(rule, type_)), _line_gate(rule) if rule.has_lines else None
+        return _Step(rule, RuleOutcome(rule.rule_id, False, OTHER_TYPE), (), None, None, kind)
+    applied = None
+    if isinstance(effect, Multiplier):
+        factor = (effect.numerator, effect.denominator)
+        applied = RuleOutcome(rule.rule_id, True, "", 0, 0, *factor)
+    elif not isinstance(effect, Base):
+        applied = RuleOutcome(rule.rule_id, True, "", 0, effect.points)
+    picks = _line_gate(rule) if rule.has_lines else None
+    return _Step(rule, None, tuple(_gates(rule, type_)), picks, applied, kind)
 
 
 def _gates(rule: Rule, type_: str) -> list[_Gate]:

@@ -3,7 +3,7 @@
 What was claimed for a command that was refused is given back.
 """
 
-from services.earning import rows, store_counts, store_members, tables
+from services.earning import failures, rows, store_counts, store_members, tables
 from services.earning.world import (
     World,
 )
@@ -86,6 +86,7 @@ async def _save_wallets(tx: Tx, world: World) -> None:
 
 async def _save_activities(tx: Tx, world: World) -> None:
     made = [world.activities[key] for key in world.made_activities]
+    failures.count(made)
     await tx.insert(tables.activities, [rows.activity_row(each) for each in made])
     await tx.insert(tables.activity_lines, [row for each in made for row in rows.line_rows(each)])
     changed = {

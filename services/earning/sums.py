@@ -193,7 +193,7 @@ class Sums:
         self._bring(policy, places, factors)
         for at in limited:
             rule = multipliers[at].rule
-            brought = max(0, self._brings(at))
+            brought = max(0, self._brings(at, self._bases()))
             whole = self.per * self.common
             assert limits is not None  # noqa: S101 - nothing is limited without
             kept = limits.by_rule(rule, Counting.PART, multipliers[at].place, brought, whole)
@@ -219,14 +219,15 @@ class Sums:
                 self.brought[at][key] = each * (common // per)
             self.factors[key] = (sum(brought) + per) * (common // per)
 
-    def _brings(self, at: int) -> int:
-        """What a multiplier brings to all base points."""
-        return sum(
-            [
-                each * sum([row[key] for row in self.rows])
-                for key, each in enumerate(self.brought[at])
-            ]
-        )
+    def _brings(self, at: int, bases: list[int]) -> int:
+        """What a multiplier brings to base points of each class."""
+        return sum([a * b for a, b in zip(self.brought[at], bases, strict=True)])
+
+    def _bases(self) -> list[int]:
+        """The base points of all rules by class."""
+        if len(self.rows) == 1:
+            return self.rows[0]
+        return [sum([row[key] for row in self.rows]) for key in range(len(self.keys))]
 
     # What comes of it ----------------------------------------------------------------------------
 
@@ -255,15 +256,19 @@ class Sums:
 
     def share_out(self, points: int, outcomes: list[RuleOutcome]) -> None:
         """Write into the outcomes which part of the points came by each rule."""
+        found, common = self.found, self.common
+        whole = self.per * common
+        bases = self._bases()
         exact = [
-            (each.place, sum(row) * self.common)
-            for each, row in zip(self.found.givers, self.rows, strict=True)
+            (each.place, sum(row) * common)
+            for each, row in zip(found.givers, self.rows, strict=True)
         ]
-        exact += [(each.place, self._brings(at)) for at, each in enumerate(self.found.multipliers)]
-        whole = self.per * self.common
+        exact += [
+            (each.place, self._brings(at, bases)) for at, each in enumerate(found.multipliers)
+        ]
         exact += [
             (each.place, bonus * whole)
-            for each, bonus in zip(self.found.bonuses, self.bonuses, strict=True)
+            for each, bonus in zip(found.bonuses, self.bonuses, strict=True)
         ]
         exact.sort()
         parts = [points]
@@ -271,7 +276,10 @@ class Sums:
             parts = parts_of(points, [part for _, part in exact], whole)
         for (place, _), part in zip(exact, parts, strict=True):
             if part:
-                outcomes[place] = RuleOutcome(*outcomes[place][:7], part)
+                name, applies, reason, amount, alone, factor, by, _ = outcomes[place]
+                outcomes[place] = RuleOutcome(
+                    name, applies, reason, amount, alone, factor, by, part
+                )
 
     def counter(self, granted: int, points: int) -> Callable[[Counting, int], int]:
         """Tells the whole points that a cap or budget counts of those granted."""
@@ -308,32 +316,30 @@ class Sums:
         if not points or not matched:
             return (0,) * len(self.deed.lines)
         whole = self.per * self.common
-        values: dict[int, tuple[_Weights, list[int]]] = {}
+        # What one unit of weight has of the points, by class: of rules that count the same lines
+        # over what the lines of the class weigh, of bonuses over what all of them weigh.
+        values: dict[int, tuple[_Weights, list[int], list[int]]] = {}
         for row, each in enumerate(matched):
             weights = self._weights(each)
-            _, sums = values.setdefault(id(weights), (weights, [0] * len(self.keys)))
+            known = values.get(id(weights))
+            if known is None:
+                known = values[id(weights)] = (weights, [0] * len(self.keys), [0])
             if row < len(self.rows):
-                made = [a * b for a, b in zip(self.rows[row], self.factors, strict=True)]
-                heavy = sum(weights.by_class)
-                made = [value * heavy for value in made]
+                for key, points_of in enumerate(self.rows[row]):
+                    known[1][key] += points_of * self.factors[key]
             else:
-                bonus = self.bonuses[row - len(self.rows)] * whole
-                made = [bonus * weight for weight in weights.by_class]
-            sums[:] = [a + b for a, b in zip(sums, made, strict=True)]
-        per = lcm(
-            *[
-                each * sum(weights.by_class)
-                for weights, _ in values.values()
-                for each in weights.by_class
-                if each
-            ]
-        )
+                known[2][0] += self.bonuses[row - len(self.rows)] * whole
+        per = 1
+        for weights, _, (bonus,) in values.values():
+            per = lcm(per, *[each for each in weights.by_class if each])
+            if bonus:
+                per = lcm(per, sum(weights.by_class))
         shares = [0] * len(self.deed.lines)
-        for weights, sums in values.values():
-            heavy = sum(weights.by_class)
+        for weights, made, (bonus,) in values.values():
+            more = bonus * per // sum(weights.by_class) if bonus else 0
             units = [
-                value * (per // (each * heavy)) if each else 0
-                for value, each in zip(sums, weights.by_class, strict=True)
+                value * per // each + more if each else 0
+                for value, each in zip(made, weights.by_class, strict=True)
             ]
             for line, weight in weights.lines:
                 shares[line] += units[self.classes[line] if self.classes else 0] * weight
