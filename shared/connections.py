@@ -163,7 +163,13 @@ class SqliteConnection:
         return self.core.invalidated
 
     async def discard(self) -> None:
-        """Close the file; what was not committed is rolled back by that."""
+        """Undo what was not committed, and close the file.
+
+        Closing alone leaves the transaction open, and the file locked, for as long as anything
+        still refers to a statement of it, such as the traceback of what went wrong.
+        """
+        with suppress(Exception):  # mostly there is no transaction
+            await self.run("ROLLBACK")
         with suppress(Exception):
             await self.core.invalidate()
         with suppress(Exception):

@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -246,6 +247,39 @@ async def test_a_cancelled_transaction_is_undone_and_leaks_no_connection(db: Dat
             await task
     async with db.transaction() as tx:
         assert (await tx.select(things, [("p", 0)], key=KEY, lock=True))[0].points == 0
+
+
+async def test_a_file_is_free_again_though_a_statement_of_a_dead_transaction_lives(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'things.db'}"
+    await create_all(url, schema="things", metadata=metadata)
+    dead = await Database.open(url, schema="things")
+    kept: list[object] = []
+
+    async def hang() -> None:
+        async with dead.transaction() as tx:
+            driver = (await tx.core.get_raw_connection()).driver_connection
+            assert driver is not None
+            kept.append(
+                await driver.execute(
+                    "INSERT INTO things (program_id, number) VALUES "
+                    "('p', 1), ('p', 2) RETURNING number"
+                )
+            )
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(hang())
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await dead.dispose()
+    other = await Database.open(url, schema="things")
+    async with other.transaction() as tx:
+        await tx.insert(things, [row(1)])
+    await other.dispose()
+    assert len(kept) == 1
 
 
 async def test_a_cut_connection_is_transient_and_replaced(postgres_database: Database) -> None:
