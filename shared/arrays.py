@@ -10,14 +10,19 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
 
 Encode: TypeAlias = Callable[[Sequence[object]], str]
+_SEPARATOR = "\0"
 
 
 def texts(values: Sequence[object]) -> str:
-    """Literal of a text[]."""
-    if None not in values:
-        escaped = [cast("str", value).replace("\\", "\\\\").replace('"', '\\"') for value in values]
-        return '{"' + '","'.join(escaped) + '"}'
-    return _with_nulls(values, str, lambda value: texts((value,))[1:-1])
+    """Literal of a text[]; ValueError for a text with U+0000, which PostgreSQL has no place for."""
+    if None in values:
+        return _with_nulls(values, str, lambda value: texts((value,))[1:-1])
+    # All of them are escaped as one text, between separators that none of them may contain.
+    joined = _SEPARATOR.join(cast("Sequence[str]", values))
+    if joined.count(_SEPARATOR) != len(values) - 1:
+        raise ValueError("a text with U+0000 cannot be stored")
+    escaped = joined.replace("\\", "\\\\").replace('"', '\\"')
+    return '{"' + escaped.replace(_SEPARATOR, '","') + '"}'
 
 
 def integers(values: Sequence[object]) -> str:
@@ -34,6 +39,9 @@ def booleans(values: Sequence[object]) -> str:
 
 def contents(values: Sequence[object]) -> str:
     """Literal of a bytea[]."""
+    if None not in values:
+        hexes = '","\\\\x'.join(map(bytes.hex, cast("Sequence[bytes]", values)))
+        return '{"\\\\x' + hexes + '"}'
     return _with_nulls(values, bytes, lambda value: f'"\\\\x{cast("bytes", value).hex()}"')
 
 

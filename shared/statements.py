@@ -14,6 +14,7 @@ The types of the columns still convert every value, both ways.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from typing import Literal, TypeAlias
 
 import orjson
@@ -76,7 +77,7 @@ class Plan:
         if self.encoders:
             columns = zip(*values, strict=True)
             return [
-                encode(column if bind is None else [bind(value) for value in column])
+                encode(column if bind is None else _bound(column, bind))
                 for column, bind, encode in zip(columns, self.binders, self.encoders, strict=True)
             ]
         if any(self.binders):
@@ -110,9 +111,19 @@ class Plan:
         ]
 
 
+def _bound(column: Sequence[object], bind: Convert) -> Sequence[object]:
+    """A column as its type writes it; mostly it is one value, such as the instant of a batch."""
+    first = column[0]
+    if column.count(first) == len(column):
+        return (bind(first),) * len(column)
+    return [bind(value) for value in column]
+
+
 def rows_as_values(rows: Sequence[Mapping[str, object]], names: Names) -> list[tuple[object, ...]]:
     """Values of each row in the order of `names`; KeyError when a row lacks one."""
-    return [tuple([row[name] for name in names]) for row in rows]
+    if len(names) == 1:
+        return [(row[names[0]],) for row in rows]
+    return list(map(itemgetter(*names), rows))
 
 
 @cache

@@ -335,6 +335,8 @@ class Program:
     @property
     def is_plain(self) -> bool:
         """Whether no rule of any currency looks up anything but the wallet and the level."""
+        if not self.others:
+            return self.rules.is_plain
         return self.rules.is_plain and all(each.is_plain for each in self.others)
 
     def needs(self, type_: str, occurred_time: datetime) -> Needs:

@@ -53,3 +53,8 @@ def test_a_value_of_another_type_is_refused(
 ) -> None:
     with pytest.raises((TypeError, AttributeError)):
         encode((value, *beside))
+
+
+def test_a_text_with_u_0000_is_refused_and_never_becomes_two() -> None:
+    with pytest.raises(ValueError, match=r"U\+0000"):
+        arrays.texts(["one\0two", "three"])
