@@ -111,6 +111,11 @@ def preview_page(previewed: Sequence[Previewed]) -> RenderableType:
             Text(f"{name} would earn {each.record.points:,} {unit}", style="bold"),
             *_explained(each.record.explanation),
         ]
+        for further in each.record.further_earnings:
+            parts += [
+                Text(f"and {further.points:,} {further.currency_id}", style="bold"),
+                *_explained(further.explanation),
+            ]
     return Group(*parts)
 
 

@@ -16,6 +16,7 @@ from services.earning.domain import (
     ActivityRecord,
     Entry,
     EntryType,
+    FurtherEarning,
     Hold,
     HoldState,
     LineRecord,
@@ -65,6 +66,22 @@ def recorded_to_proto(
         ],
     )
     stamped(message.create_time, recorded.create_time)
+    for each in recorded.further:
+        message.further_earnings.append(_further(each))
+    return message
+
+
+def _further(earning: FurtherEarning) -> activity_pb2.FurtherEarning:
+    explanation, line_points = _explained(earning.explanation)
+    message = activity_pb2.FurtherEarning(
+        currency_id=earning.currency_id,
+        points=earning.points,
+        explanation=explanation,
+        line_points=line_points,
+        points_reversed=earning.points_reversed,
+    )
+    if earning.available_time is not None:
+        stamped(message.available_time, earning.available_time)
     return message
 
 
@@ -82,6 +99,9 @@ def activity_to_proto(record: ActivityRecord, member_id: str = "") -> activity_p
     if member_id:
         message.activity.member_id = member_id
     stamped(message.create_time, record.create_time)
+    for each in record.further:
+        if each.points:
+            message.further_earnings.append(_further(each))
     return message
 
 
@@ -165,6 +185,13 @@ def reversal_to_proto(reversal: Reversal) -> activity_pb2.Reversal:
             amount_minor=line.amount,
         )
         returned.item.MergeFromString(line.item)
+    for each in reversal.further:
+        message.further_reversals.add(
+            currency_id=each.currency_id,
+            points=each.points,
+            points_owed=each.owed,
+            line_points=each.line_points,
+        )
     stamped(message.occurred_time, reversal.occurred_time)
     stamped(message.create_time, reversal.create_time)
     return message
@@ -217,6 +244,7 @@ def entry_to_proto(entry: Entry) -> ledger_pb2.Entry:
         points_available_after=entry.available_after,
         chain_hash=entry.chain_hash,
         lot_sequence=entry.lot_sequence,
+        currency_id=entry.currency_id,
     )
     if entry.lot_available_time is not None:
         stamped(message.lot_available_time, entry.lot_available_time)

@@ -85,7 +85,10 @@ def audit_decision(
     record: ActivityRecord, rules_: rules.Rules, deed: rules.Deed
 ) -> list[Violation]:
     """Whether the rules that decided an activity still give what was written down."""
-    stored = explanations.read(record.explanation)
+    try:
+        stored = explanations.read(record.explanation)
+    except (ValueError, TypeError):
+        return []  # `audit_activity` says that it cannot be read
     facts = evaluation.looked_up(rules_, stored)
     again = explanations.written(evaluation.decide(rules_, deed, facts).explanation)
     if again == record.explanation:

@@ -119,17 +119,15 @@ def uncounted(place: Place, before: ActivityRecord, after: ActivityRecord) -> Co
 
     None when there were none. Allowance comes back to the period that it came from.
     """
-    caps = caps_of(before)
-    if not caps:
-        return None
     backs = [
-        (
-            cap,
-            given_back(cap, before.points, before.points_reversed)
-            - given_back(cap, before.points, after.points_reversed),
+        (cap, given_back(cap, points, earlier) - given_back(cap, points, later))
+        for (explanation, points, earlier), (_, _, later) in zip(
+            _earned(before), _earned(after), strict=True
         )
-        for cap in caps
+        for cap in _lasting(read(explanation).caps)
     ]
+    if not backs:
+        return None
     return Counted(
         place=place,
         caps=tuple(((cap.cap_id, cap.period), back) for cap, back in backs if cap.period),
@@ -138,8 +136,16 @@ def uncounted(place: Place, before: ActivityRecord, after: ActivityRecord) -> Co
 
 
 def caps_of(record: ActivityRecord) -> tuple[CapOutcome, ...]:
-    """The caps and budgets that counted an activity and still do."""
-    return tuple(_lasting(read(record.explanation).caps))
+    """The caps and budgets that counted an activity, in any currency, and still do."""
+    return tuple([cap for each in _earned(record) for cap in _lasting(read(each[0]).caps)])
+
+
+def _earned(record: ActivityRecord) -> list[tuple[str, int, int]]:
+    """Of each currency the explanation, the points, and those that were reversed."""
+    return [
+        (record.explanation, record.points, record.points_reversed),
+        *[(each.explanation, each.points, each.points_reversed) for each in record.further],
+    ]
 
 
 def _lasting(caps: Iterable[CapOutcome]) -> Iterator[CapOutcome]:

@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import cast
 
 from services.earning import (
+    deciding_further,
     deciding_ledger,
     deciding_members,
     decisions,
+    further,
     holds,
     members,
     wire,
@@ -89,18 +91,23 @@ def _record(world: World, command: RecordActivity, now: datetime) -> Decision[Ch
         timeline = world.timelines.get((program.program_id, wallet.member_key), ())
         level_id = decisions.level_at(timeline, command.occurred_time)
     receipt = (command.program_id, command.source, command.external_reference)
-    return decisions.record(
+    facts = _facts(world, program, command, wallet, level_id)
+    decided = decisions.record(
         command,
         program,
         newcomer,
         wallet,
-        _facts(world, program, command, wallet, level_id),
+        facts,
         receipt_used=bool(command.external_reference) and receipt in world.receipts_used,
         now=now,
         lots=world.lots.get(
             (program.program_id, wallet.member_key, wallet.currency_id), decisions.NO_LOTS
         ),
     )
+    if not program.others:
+        return decided
+    deed, purses = decisions.deed_of(command), deciding_further.purses(world, program, wallet)
+    return further.recorded(decided, program, deed, facts, purses, shows_all=world.is_preview)
 
 
 def _facts(
@@ -126,9 +133,13 @@ def _reverse(world: World, command: ReverseActivity, now: datetime) -> Decision[
         world.owner(activity.program_id, activity.member_key),
         activity.currency_id,
     )
-    return decisions.reverse(
-        command, program, _with_items(activity), world.wallets[key], world.lots[key], now
-    )
+    activity = _with_items(activity)
+    lots = world.lots.get(key, decisions.NO_LOTS)
+    decided = decisions.reverse(command, program, activity, world.wallets[key], lots, now)
+    if not activity.further:
+        return decided
+    purses = deciding_further.purses_of(world, program, activity)
+    return further.taken_back(decided, activity, program, purses)
 
 
 def _with_items(activity: ActivityRecord) -> ActivityRecord:
@@ -217,12 +228,14 @@ def _named_wallet(world: World, command: MemberCommand) -> Wallet:
     if key is not None and world.merged:
         key = world.owner(program.program_id, key)
     wallet = _wallet(world, program, key, command.member.text)
-    decisions.currency_of(program, command.currency_id)
-    return wallet
+    currency_id = decisions.currency_of(program, command.currency_id)
+    if currency_id == program.currency_id:
+        return wallet
+    return world.opened((program.program_id, wallet.member_key, currency_id))
 
 
 def _wallet(world: World, program: Program, key: MemberKey | None, name: str) -> Wallet:
-    """A member's wallet; one who is only about to be enrolled, or is unknown, has none."""
+    """A member's first wallet; one who is only about to be enrolled, or is unknown, has none."""
     wallet = None
     if key is not None:
         wallet = world.wallets.get((program.program_id, key, program.currency_id))

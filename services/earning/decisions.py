@@ -94,10 +94,12 @@ def policy_of(program: rules.Program, currency_id: CurrencyId) -> CurrencyPolicy
 
 
 def currency_of(program: rules.Program, asked: CurrencyId) -> CurrencyId:
-    """Currency that a request means; the program's when it names none. Refuses CurrencyNotFound."""
-    if asked and asked != program.currency_id:
+    """Currency that a request means; the first when it names none. Refuses CurrencyNotFound."""
+    if not asked or asked == program.currency_id:
+        return program.currency_id
+    if asked not in program.currencies:
         raise CurrencyNotFound(currency_id=asked)
-    return program.currency_id
+    return asked
 
 
 def enrolled(member: Member) -> MemberEnrolled:
@@ -281,7 +283,7 @@ def reverse(
         movement = ledger.take_back(
             books.wallet,
             books.lots,
-            _own_lot(activity, books.wallet, books.lots),
+            own_lot(activity, books.wallet, books.lots),
             given.points,
             program.reversal_policy,
             cause,
@@ -326,7 +328,7 @@ def reverse(
     )
 
 
-def _own_lot(activity: ActivityRecord, wallet: Wallet, lots: Lots) -> int:
+def own_lot(activity: ActivityRecord, wallet: Wallet, lots: Lots) -> int:
     """The lot of an activity's points: its entry's, or what a merge made of it."""
     if wallet.member_key == activity.member_key:
         return activity.entry_sequence

@@ -10,8 +10,10 @@ from typing import TypeAlias
 from guerdon.earning.v1 import program_pb2 as pb
 from services.earning import program, tables
 from services.earning.rules import Program
+from shared.database import Tx
 from shared.documents import ProgramDocuments
 from shared.programs import Programs
+from shared.versions import Versioned
 
 EarningPrograms: TypeAlias = Programs[Program]
 
@@ -32,3 +34,15 @@ class Documents(ProgramDocuments[pb.EarningProgram, Program]):
     def check(self, document: pb.EarningProgram) -> None:
         """Refuse InvalidProgram with everything that is wrong with a document."""
         program.check(document)
+
+    async def judge(
+        self,
+        tx: Tx,
+        before: Versioned[Program] | None,
+        document: pb.EarningProgram,
+        merged: pb.EarningProgram,
+    ) -> None:
+        """Refuse InvalidProgram for currencies that are not those of before, or further ones."""
+        del tx, document
+        if before is not None:
+            program.check_follows(merged, pb.EarningProgram.FromString(before.version.content))

@@ -242,6 +242,22 @@ class LineRecord:
 
 
 @value
+class FurtherEarning:
+    """What an activity earned of a further currency; `points_reversed` is what reversals took.
+
+    `entry_sequence` is the entry, and lot, of the points in the wallet of their currency; 0 when
+    there are none. `available_time` is when they become available, where they wait for a while.
+    """
+
+    currency_id: CurrencyId
+    points: int
+    explanation: str
+    entry_sequence: int = 0
+    available_time: datetime | None = None
+    points_reversed: int = 0
+
+
+@value
 class ActivityRecord:
     """An activity as it was decided; `content` is the serialized message without its member_id.
 
@@ -250,6 +266,8 @@ class ActivityRecord:
     `entry_sequence` is the entry, and lot, of its points; 0 when it earned none.
     `is_erased` says that `content` has lost what its member's erasure took, so that it cannot be
     decided again.
+    `further` are the earnings of further currencies, in the order of their identifiers: those with
+    points, and those in which a condition went wrong.
     """
 
     program_id: ProgramId
@@ -273,6 +291,7 @@ class ActivityRecord:
     points_reversed: int = 0
     reversal_way: ReversalWay = ReversalWay.NONE
     is_erased: bool = False
+    further: tuple[FurtherEarning, ...] = ()
 
 
 @value
@@ -287,8 +306,24 @@ class ReversedLine:
 
 
 @value
+class FurtherReversal:
+    """What a reversal took of a further currency; of `points`, `owed` became a debt.
+
+    `line_points` are what the returned lines give back, in the order of the reversal's lines.
+    """
+
+    currency_id: CurrencyId
+    points: int
+    owed: int
+    line_points: tuple[int, ...] = ()
+
+
+@value
 class Reversal:
-    """A return as it was decided; of `points`, `owed` could not be taken and became a debt."""
+    """A return as it was decided; of `points`, `owed` could not be taken and became a debt.
+
+    `further` is what it took of further currencies of which it gives points back.
+    """
 
     program_id: ProgramId
     reversal_id: ReversalId
@@ -301,6 +336,7 @@ class Reversal:
     owed: int
     amount: int
     lines: tuple[ReversedLine, ...]
+    further: tuple[FurtherReversal, ...] = ()
 
 
 @value

@@ -29,9 +29,12 @@ def decide_all(program: Program, deed: Deed, facts: Facts) -> tuple[Earning, ...
     Those of further currencies are to be booked where they have points; all are worth showing in a
     preview, and each carries its remainder. Refuses what `decide` refuses.
     """
-    if not program.others:
-        return (decide(program.rules, deed, facts),)
-    return tuple([decide(each, deed, facts) for each in (program.rules, *program.others)])
+    return (decide(program.rules, deed, facts), *decide_further(program, deed, facts))
+
+
+def decide_further(program: Program, deed: Deed, facts: Facts) -> tuple[Earning, ...]:
+    """Decide an activity for the currencies after the first that have rules."""
+    return tuple([decide(each, deed, facts) for each in program.others])
 
 
 def decide(rules: Rules, deed: Deed, facts: Facts) -> Earning:

@@ -6,6 +6,7 @@ from services.earning.domain import (
     ActivityId,
     ActivityRecord,
     CurrencyId,
+    FurtherEarning,
     Hold,
     MemberId,
     MemberKey,
@@ -20,12 +21,16 @@ from shared.values import value
 
 @value
 class Recorded:
-    """The record of an activity as it was made; the request has the rest of it."""
+    """The record of an activity as it was made; the request has the rest of it.
+
+    `further` are the earnings of further currencies, in a preview also those without points.
+    """
 
     create_time: datetime
     currency_id: CurrencyId
     points: int
     explanation: str
+    further: tuple[FurtherEarning, ...] = ()
 
 
 @value

@@ -22,6 +22,13 @@ def count(records: Iterable[ActivityRecord]) -> None:
     """Count what failed for activities that are being recorded; most explanations say nothing."""
     for record in records:
         if FAILED in record.explanation:
-            for outcome in read(record.explanation).rules:
-                if outcome.failed:
-                    failed_total.labels(record.program_id, outcome.rule_id).inc()
+            _count(record, record.explanation)
+        for each in record.further:
+            if FAILED in each.explanation:
+                _count(record, each.explanation)
+
+
+def _count(record: ActivityRecord, explanation: str) -> None:
+    for outcome in read(explanation).rules:
+        if outcome.failed:
+            failed_total.labels(record.program_id, outcome.rule_id).inc()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from services.earning import loading_counts, loading_members, store
+from services.earning import loading_counts, loading_further, loading_members, store
 from services.earning.commands import (
     CaptureHold,
     Command,
@@ -130,21 +130,27 @@ async def _load_ledger(
         if isinstance(each, CaptureHold | VoidHold | RefundCapture | ExpireHold)
     }
     changing = loading_members.only(commands)
+    several = loading_further.programs(world)
     activity_owners = await store.owners_of_activities(tx, reversals)
     hold_owners = await store.owners_of_holds(tx, held)
     using_lots = {*activity_owners.values(), *hold_owners.values()}
     using_lots |= loading_members.merged_wallets(world, changing)
+    if several:
+        using_lots |= await loading_further.owned(tx, activity_owners, several)
     keys: set[WalletKey] = using_lots | loading_members.wallets(world, changing)
     for each in commands:
         key = _wallet_of_member(world, each)
         if key is None:
             continue
-        keys.add(key)
+        own = {key}
+        if several:
+            own |= loading_further.wallets(world, each, key)
+        keys |= own
         made_here = (
             isinstance(each, RecordActivity) and (each.program_id, each.activity_id) in reversals
         )
         if made_here or isinstance(each, HoldPoints):
-            using_lots.add(key)
+            using_lots |= own
     world.wallets = await store.lock_wallets(tx, keys, lock=lock)
     loading_members.check_still_there(world)
     using_lots |= await loading_members.follow_merged(tx, world, lock=lock)
@@ -152,6 +158,8 @@ async def _load_ledger(
     world.lots = await store.load_open_lots(tx, using_lots)
     world.holds = await store.load_holds(tx, held, world.lots)
     await store.load_activities(tx, world, reversals)
+    if several:
+        await loading_further.load(tx, world, reversals, several)
 
 
 def _wallet_of_member(world: World, command: Command) -> WalletKey | None:

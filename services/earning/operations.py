@@ -36,6 +36,7 @@ class EarningWork:
     async def preview(self, tx: Tx, command: RecordActivity, now: datetime) -> Recorded:
         """Decide an activity as it would be decided now, in a transaction that only reads."""
         world = await loading.load(tx, self._programs, self._ids, [command], now, claim=False)
+        world.is_preview = True
         return cast("Recorded", self.decide(world, command, now).answer)
 
     def decide(self, world: World, command: Command, now: datetime) -> Decision[Changes, object]:

@@ -111,6 +111,13 @@ def check(document: pb.EarningProgram) -> None:
         raise InvalidProgram(violations=found)
 
 
+def check_follows(document: pb.EarningProgram, before: pb.EarningProgram) -> None:
+    """Refuse InvalidProgram for a document that cannot come after the version in force."""
+    found = tuple(program_currencies.misplaced(document, before))
+    if found:
+        raise InvalidProgram(violations=found)
+
+
 def _complaints(document: pb.EarningProgram) -> Iterator[Violation]:
     yield from validation.violations(document)
     if document.time_zone and not _is_zone(document.time_zone):

@@ -91,6 +91,27 @@ def complaints(document: pb.EarningProgram) -> Iterator[Violation]:
         days.add(key)
 
 
+def misplaced(document: pb.EarningProgram, before: pb.EarningProgram) -> Iterator[Violation]:
+    """A complaint for each currency of the version before that is not where it was.
+
+    Wallets are kept by currency, and requests that name none mean the first: so currencies are
+    neither removed, renamed nor reordered, only appended.
+    """
+    known = [each.currency_id for each in before.currencies]
+    found = [each.currency_id for each in document.currencies]
+    for at, currency_id in enumerate(known):
+        if found[at : at + 1] == [currency_id]:
+            continue
+        is_there = f"{found[at]} is there" if at < len(found) else "nothing is there"
+        yield Violation(
+            field=f"currencies[{at}].currency_id",
+            description=(
+                f"currencies are only appended: here stays {currency_id}, {is_there}; "
+                f"begin with {', '.join(known)}"
+            ),
+        )
+
+
 def policies(document: pb.EarningProgram, zone: ZoneInfo) -> Mapping[CurrencyId, CurrencyPolicy]:
     """How points of each currency live."""
     return {

@@ -6,7 +6,14 @@ Every read is one transaction, so what it shows was true at one instant.
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from services.earning import decisions, ledger_clock, store, store_members, store_reads
+from services.earning import (
+    decisions,
+    ledger_clock,
+    store,
+    store_further,
+    store_members,
+    store_reads,
+)
 from services.earning.commands import RecordActivity
 from services.earning.documents import EarningPrograms
 from services.earning.domain import (
@@ -21,6 +28,7 @@ from services.earning.domain import (
 from services.earning.events import Recorded
 from services.earning.ledger_clock import Expiring
 from services.earning.operations import EarningWork
+from services.earning.rules import Program
 from services.earning.settlement import settled
 from services.earning.store_reads import LedgerSummary
 from shared import errors, paging
@@ -74,11 +82,10 @@ class Queries:
     ) -> WalletNow:
         """A member's wallet. Refuses ProgramNotFound, MemberNotFound, CurrencyNotFound."""
         async with self._database.reading() as tx:
-            key, currency = await self._meant(tx, program_id, member_id, currency_id)
+            program, key, currency = await self._meant(tx, program_id, member_id, currency_id)
             wallet = await store_reads.wallet(tx, program_id, key, currency)
             if wallet.next_time is None:
                 return WalletNow(wallet=wallet)  # nothing of it ever ends
-            program = (await self._programs.require(tx, program_id)).program
             place = (program_id, key, currency)
             lots = (await store.load_open_lots(tx, [place]))[place]
         policy = decisions.policy_of(program, currency)
@@ -101,7 +108,7 @@ class Queries:
         (before,) = _position(page_token, query, (_SEQUENCE_END,))
         size = paging.page_size(page_size, _PAGE_SIZE, _PAGE_SIZE_MAX)
         async with self._database.reading() as tx:
-            key, currency = await self._meant(tx, program_id, member_id, currency_id)
+            _, key, currency = await self._meant(tx, program_id, member_id, currency_id)
             found = await store_reads.entries(
                 tx, (program_id, key, currency), before=int(before), count=size + 1
             )
@@ -120,7 +127,7 @@ class Queries:
         time, activity_id = _position(page_token, query, (to_micros(_TIME_END), ""))
         size = paging.page_size(page_size, _PAGE_SIZE, _PAGE_SIZE_MAX)
         async with self._database.reading() as tx:
-            key, _ = await self._meant(tx, program_id, member_id, CurrencyId(""))
+            program, key, _ = await self._meant(tx, program_id, member_id, CurrencyId(""))
             found = await store_reads.activities(
                 tx,
                 program_id,
@@ -128,6 +135,8 @@ class Queries:
                 before=(from_micros(int(time)), str(activity_id)),
                 count=size + 1,
             )
+            if program.has_further:
+                found = await store_further.with_earnings(tx, found)
         page = tuple(found[:size])
         more = ""
         if len(found) > size:
@@ -159,12 +168,12 @@ class Queries:
 
     async def _meant(
         self, tx: Tx, program_id: ProgramId, member_id: MemberId, currency_id: CurrencyId
-    ) -> tuple[MemberKey, CurrencyId]:
+    ) -> tuple[Program, MemberKey, CurrencyId]:
         found = await self._programs.require(tx, program_id)
         key = await store_reads.find_member(tx, program_id, member_id)
         if key is None:
             raise errors.MemberNotFound(member_id=member_id)
-        return key, decisions.currency_of(found.program, currency_id)
+        return found.program, key, decisions.currency_of(found.program, currency_id)
 
 
 def _position(token: str, query: str, first: tuple[str | int, ...]) -> tuple[str | int, ...]:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from services.earning import store_members, store_reads
+from services.earning import store_further, store_members, store_reads
 from services.earning.documents import EarningPrograms
 from services.earning.domain import (
     ActivityRecord,
@@ -123,6 +123,7 @@ class MemberQueries:
                 page = await store_reads.activities(
                     tx, program_id, keys, before=before, count=_EXPORT_PAGE
                 )
+                page = await store_further.with_earnings(tx, page)
             if page:
                 yield page
                 before = (page[-1].create_time, page[-1].activity_id)

@@ -333,6 +333,11 @@ class Program:
     household_wallets: bool = False
 
     @property
+    def has_further(self) -> bool:
+        """Whether it has more currencies than the first; what once had always has."""
+        return len(self.currencies) > 1
+
+    @property
     def is_plain(self) -> bool:
         """Whether no rule of any currency looks up anything but the wallet and the level."""
         if not self.others:

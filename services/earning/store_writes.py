@@ -3,7 +3,7 @@
 What was claimed for a command that was refused is given back.
 """
 
-from services.earning import failures, rows, store_counts, store_members, tables
+from services.earning import failures, rows, store_counts, store_further, store_members, tables
 from services.earning.world import (
     World,
 )
@@ -111,6 +111,7 @@ async def _save_activities(tx: Tx, world: World) -> None:
         key=(*_ACTIVITY, "line_number"),
     )
     await tx.insert(tables.reversals, [rows.reversal_row(each) for each in world.reversals])
+    await store_further.save(tx, world)
 
 
 async def _save_holds(tx: Tx, world: World) -> None:

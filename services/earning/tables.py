@@ -20,6 +20,8 @@ from sqlalchemy import (
     text,
 )
 
+from services.earning.tables_earnings import further_tables
+from services.earning.tables_triggers import append_only
 from shared.database import Day, Instant, new_metadata
 from shared.tables import kernel_tables
 
@@ -335,6 +337,9 @@ reversals = Table(
 )
 
 
+activity_earnings, reversal_earnings = further_tables(metadata)
+
+
 # What caps counted for members, and what rules with a budget gave: rows that are waited for.
 cap_counts = Table(
     "cap_counts",
@@ -368,29 +373,6 @@ remainders = Table(
     PrimaryKeyConstraint("program_id", "member_key", "currency_id"),
     postgresql_with=_ROOM,
 )
-
-
-def append_only(table: str) -> tuple[tuple[str, str], ...]:
-    """Pairs of dialect and statement that make a table refuse every UPDATE and DELETE."""
-    function = (
-        f"CREATE OR REPLACE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS $$ "
-        f"BEGIN RAISE EXCEPTION '{table} are append only' "
-        "USING ERRCODE = 'integrity_constraint_violation'; END $$"
-    )
-    postgres = (
-        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_append_only()"
-    )
-    sqlite = (
-        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-        f"BEGIN SELECT RAISE(ABORT, '{table} are append only'); END"
-        for verb in ("UPDATE", "DELETE")
-    )
-    return (
-        ("postgresql", function),
-        ("postgresql", postgres),
-        *(("sqlite", statement) for statement in sqlite),
-    )
 
 
 for _table in (entries, lot_uses):

@@ -11,12 +11,27 @@ the lots and holds of one page of members and by a page of entries.
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
-from services.earning import audit, store_audit, wire
+from services.earning import (
+    audit,
+    audit_further,
+    store_audit,
+    store_audit_further,
+    store_further,
+    wire,
+)
 from services.earning.audit import Progress, Violation
 from services.earning.audit_wallets import WalletAudit
 from services.earning.documents import EarningPrograms
-from services.earning.domain import ActivityRecord, CurrencyId, MemberKey, ProgramId, Wallet
-from services.earning.store_audit import Owner
+from services.earning.domain import (
+    ActivityRecord,
+    CurrencyId,
+    Entry,
+    EntryType,
+    MemberKey,
+    ProgramId,
+    Wallet,
+)
+from services.earning.store_audit import Owned, Owner
 from shared.database import Database, Tx
 
 _MEMBERS_PAGE = 200
@@ -54,11 +69,36 @@ class Verification:
             async with self._database.reading() as tx:
                 keys = await store_audit.member_page(tx, program_id, after, _MEMBERS_PAGE)
                 upto = keys[-1] if len(keys) == _MEMBERS_PAGE else _KEY_END
-                violations = await _audit_wallets(tx, program_id, after, upto)
-            done, after = done + len(keys), upto
+                count, violations = await self._audit_wallets(tx, program_id, after, upto)
+            done, after = done + count, upto
             yield Progress(
                 stage="wallets", done=done, total=max(total, done), violations=tuple(violations)
             )
+
+    async def _audit_wallets(
+        self, tx: Tx, program_id: ProgramId, after: str, upto: str
+    ) -> tuple[int, list[Violation]]:
+        """How many wallets there are of members above `after` and at most `upto`; what is wrong."""
+        program = (await self._programs.current(tx, [program_id])).get(program_id)
+        first = program.program.currency_id if program is not None else None
+        earned: list[Entry] = []
+        stored = await store_audit.owned(tx, program_id, after, upto)
+
+        async def entries() -> AsyncIterator[Entry | Violation]:
+            walk = store_audit.walk_entries(tx, program_id, after, upto, page=_ENTRIES_PAGE)
+            async for entry in walk:
+                if (
+                    isinstance(entry, Entry)
+                    and entry.type is EntryType.EARN
+                    and first not in {None, entry.currency_id}
+                ):
+                    earned.append(entry)
+                yield entry
+
+        violations = await _audit_wallets(program_id, stored, entries())
+        known = await store_audit_further.recorded(tx, program_id, earned)
+        violations += audit_further.audit_orphans(earned, known)
+        return len(stored.wallets), violations
 
     async def _activities(self, program_id: ProgramId) -> AsyncIterator[Progress]:
         async with self._database.reading() as tx:
@@ -77,22 +117,32 @@ class Verification:
     async def _audit_activities(self, tx: Tx, records: list[ActivityRecord]) -> list[Violation]:
         entries = await store_audit.entries_of(tx, records)
         reversals = await store_audit.reversals_of(tx, records)
+        records = await store_further.with_earnings(tx, records)
+        further_entries = await store_audit_further.entries_of(tx, records)
+        further_reversals = await store_audit_further.reversals_of(tx, records)
         violations: list[Violation] = []
         for record in records:
             violations += audit.audit_activity(
                 record, entries.get(record.activity_id), reversals.get(record.activity_id, ())
+            )
+            violations += audit_further.audit_activity(
+                record,
+                further_entries.get(record.activity_id, {}),
+                further_reversals.get(record.activity_id, {}),
             )
             if record.is_erased:
                 continue  # what the conditions looked at may be gone
             version = await self._programs.at_version(tx, record.program_id, record.program_version)
             deed = wire.deed_of(record.content)
             violations += audit.audit_decision(record, version.program.rules, deed)
+            violations += audit_further.audit_decision(record, version.program, deed)
         return violations
 
 
-async def _audit_wallets(tx: Tx, program_id: ProgramId, after: str, upto: str) -> list[Violation]:
-    """Verify the wallets of members whose key is above `after` and at most `upto`."""
-    stored = await store_audit.owned(tx, program_id, after, upto)
+async def _audit_wallets(
+    program_id: ProgramId, stored: Owned, entries: AsyncIterator[Entry | Violation]
+) -> list[Violation]:
+    """Verify wallets by the entries of their members, in the order of the keys."""
     violations: list[Violation] = []
     audited: set[Owner] = set()
     current: tuple[Owner, WalletAudit] | None = None
@@ -104,7 +154,7 @@ async def _audit_wallets(tx: Tx, program_id: ProgramId, after: str, upto: str) -
         violations.extend(wallet.violations)
         audited.add(owner)
 
-    async for entry in store_audit.walk_entries(tx, program_id, after, upto, page=_ENTRIES_PAGE):
+    async for entry in entries:
         if isinstance(entry, Violation):
             violations.append(entry)
             continue

@@ -28,6 +28,7 @@ from services.earning.domain import (
 from services.earning.ledger import Movement
 from services.earning.member_records import MemberRecord, newcomer
 from services.earning.rules import Program
+from shared import errors
 
 Identifier: TypeAlias = tuple[ProgramId, MemberId]
 MemberPlace: TypeAlias = tuple[ProgramId, MemberKey]
@@ -48,6 +49,8 @@ class World:
     `members` are those that commands change; `changed_members` are as they were before, and
     `released` are identifiers that a command took away and none has given since. `merged` are those
     into whom members were merged whom somebody still knows by a key, an activity or a hold.
+    `further_activities` are those made or reversed that earned of further currencies. Nothing of a
+    preview (`is_preview`) is ever saved.
     """
 
     programs: dict[ProgramId, Program] = field(default_factory=dict)
@@ -71,6 +74,7 @@ class World:
     made_activities: set[ActivityKey] = field(default_factory=set)
     reversed_activities: dict[ActivityKey, set[int]] = field(default_factory=dict)
     reversals: list[Reversal] = field(default_factory=list)
+    further_activities: set[ActivityKey] = field(default_factory=set)
     placed_holds: set[HoldKey] = field(default_factory=set)
     changed_holds: set[HoldKey] = field(default_factory=set)
     levels: list[KeepLevel] = field(default_factory=list)
@@ -79,6 +83,7 @@ class World:
     members: dict[MemberPlace, MemberRecord] = field(default_factory=dict)
     changed_members: dict[MemberPlace, MemberRecord] = field(default_factory=dict)
     released: set[Identifier] = field(default_factory=set)
+    is_preview: bool = False
     merged: dict[MemberPlace, MemberKey] = field(default_factory=dict)
 
     def owner(self, program_id: ProgramId, member_key: MemberKey) -> MemberKey:
@@ -117,12 +122,26 @@ class World:
         del self.claimed[member.program_id, member.member_id]
         self.enrolled.append(member)
         self.members[member.program_id, member.member_key] = newcomer(member)
-        currency_id = self.programs[member.program_id].currency_id
-        key = (member.program_id, member.member_key, currency_id)
+        program = self.programs[member.program_id]
+        self._open((member.program_id, member.member_key, program.currency_id))
+        for rules in program.others:
+            self._open((member.program_id, member.member_key, rules.currency_id))
+
+    def opened(self, key: WalletKey) -> Wallet:
+        """A wallet of a member whose first one is here; one enrolled just now may get it now.
+
+        Raises Interrupted for a wallet that nobody locked: sent again, the call finds it.
+        """
+        if key not in self.wallets:
+            first = (key[0], key[1], self.programs[key[0]].currency_id)
+            if first not in self.new_wallets:
+                raise errors.Interrupted
+            self._open(key)
+        return self.wallets[key]
+
+    def _open(self, key: WalletKey) -> None:
         self.new_wallets.add(key)
-        self.wallets[key] = Wallet(
-            program_id=member.program_id, member_key=member.member_key, currency_id=currency_id
-        )
+        self.wallets[key] = Wallet(program_id=key[0], member_key=key[1], currency_id=key[2])
 
     def _change(self, after: MemberRecord) -> None:
         place = (after.program_id, after.member_key)
@@ -160,6 +179,8 @@ class World:
         key = (made.program_id, made.activity_id)
         self.activities[key] = made
         self.made_activities.add(key)
+        if made.further:
+            self.further_activities.add(key)
         if made.external_reference:
             receipt = (made.program_id, made.source, made.external_reference)
             self.receipts_used[receipt] = made.activity_id
@@ -167,6 +188,8 @@ class World:
     def _reverse(self, changed: ActivityRecord) -> None:
         key = (changed.program_id, changed.activity_id)
         self.activities[key] = changed
+        if changed.further:
+            self.further_activities.add(key)
 
     def _hold(self, changed: Hold) -> None:
         key = (changed.program_id, changed.hold_id)

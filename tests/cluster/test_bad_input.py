@@ -202,6 +202,13 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
             ("ApplyGamificationProgram", "program.challenges[0].rewards.badge_id", "no", "no"),
         )
     ),
+    (
+        "ApplyEarningProgram",
+        {"program.currencies[0].currency_id": "leaves", "options.prune": True},
+        "INVALID_ARGUMENT INVALID_PROGRAM",
+        "currencies[0].currency_id",
+        "begin with points",
+    ),
     ("ApplyEarningProgram", {"options.etag": "old"}, "ABORTED ETAG_MISMATCH", "", "not old"),
     ("RollbackEarningProgram", {"options.etag": "old"}, "ABORTED ETAG_MISMATCH", "", "not old"),
     (

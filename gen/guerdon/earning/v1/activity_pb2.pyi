@@ -264,7 +264,9 @@ class ActivityRecord(_message.Message):
 
     @_builtins.property
     def further_earnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___FurtherEarning]:
-        """What the activity earned of further currencies; those of which it earned nothing are there in a preview only."""
+        """What the activity earned of further currencies, in the order of their identifiers.
+        Those of which it earned nothing are there in a preview only.
+        """
 
     def __init__(
         self,
@@ -532,6 +534,7 @@ class Reversal(_message.Message):
     POINTS_OWED_FIELD_NUMBER: _builtins.int
     AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
+    FURTHER_REVERSALS_FIELD_NUMBER: _builtins.int
     reversal_id: _builtins.str
     """The caller's idempotency key of the reversal, unique in the program."""
     activity_id: _builtins.str
@@ -554,6 +557,12 @@ class Reversal(_message.Message):
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReversedLine]:
         """What each returned line gave back by this reversal; empty for a reversal by amount."""
 
+    @_builtins.property
+    def further_reversals(self) -> _containers.RepeatedCompositeFieldContainer[Global___FurtherReversal]:
+        """What the reversal took back of further currencies, in the order of their identifiers.
+        Those of which it gives nothing back are left out.
+        """
+
     def __init__(
         self,
         *,
@@ -565,14 +574,51 @@ class Reversal(_message.Message):
         points_owed: _builtins.int = ...,
         amount_minor: _builtins.int = ...,
         lines: _abc.Iterable[Global___ReversedLine] | None = ...,
+        further_reversals: _abc.Iterable[Global___FurtherReversal] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "occurred_time", b"occurred_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "amount_minor", b"amount_minor", "create_time", b"create_time", "lines", b"lines", "occurred_time", b"occurred_time", "points", b"points", "points_owed", b"points_owed", "reversal_id", b"reversal_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "amount_minor", b"amount_minor", "create_time", b"create_time", "further_reversals", b"further_reversals", "lines", b"lines", "occurred_time", b"occurred_time", "points", b"points", "points_owed", b"points_owed", "reversal_id", b"reversal_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reversal: _TypeAlias = Reversal  # noqa: Y015
+
+@_typing.final
+class FurtherReversal(_message.Message):
+    """What a reversal took back of a currency other than the first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    POINTS_OWED_FIELD_NUMBER: _builtins.int
+    LINE_POINTS_FIELD_NUMBER: _builtins.int
+    currency_id: _builtins.str
+    """The currency of the points."""
+    points: _builtins.int
+    """The points taken back: those taken from points plus those owed."""
+    points_owed: _builtins.int
+    """The part of the points that could not be taken and is owed."""
+    @_builtins.property
+    def line_points(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The points given back for each returned line, in the order of the reversal's lines; empty for a reversal by amount."""
+
+    def __init__(
+        self,
+        *,
+        currency_id: _builtins.str = ...,
+        points: _builtins.int = ...,
+        points_owed: _builtins.int = ...,
+        line_points: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_id", b"currency_id", "line_points", b"line_points", "points", b"points", "points_owed", b"points_owed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FurtherReversal: _TypeAlias = FurtherReversal  # noqa: Y015
 
 @_typing.final
 class ReversedLine(_message.Message):

@@ -183,7 +183,9 @@ class EarningProgram(_message.Message):
     """Whether members may pool their points in the wallet of a household."""
     @_builtins.property
     def currencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PointCurrency]:
-        """The points currencies; the first is the one that requests mean when they name none."""
+        """The points currencies; the first is the one that requests mean when they name none.
+        A later version may only append to them: it neither removes, renames nor reorders any.
+        """
 
     @_builtins.property
     def accepted_past_duration(self) -> _duration_pb2.Duration:
