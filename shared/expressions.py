@@ -117,6 +117,15 @@ class Condition:
             return _NOT_MATCHED
         return Verdict(matched=False, error=_words(str(found)))
 
+    def number(self, bound: Bound) -> tuple[int, str]:
+        """A whole number of bound values, or 0 and what went wrong; never raises."""
+        try:
+            value = self._expression.eval(bound)
+        except _FAILURES as error:
+            return 0, _words(str(error))
+        found = value.value()
+        return (found, "") if value.type() == cel.Type.INT else (0, _words(str(found)))
+
     def evaluate(self, **values: object) -> object | None:
         """The expression's value, None when it fails; never raises."""
         try:

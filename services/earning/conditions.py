@@ -12,13 +12,14 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from guerdon.earning.v1 import member_pb2
 from services.earning.explanations import FAILED
-from services.earning.rules import Asked, Condition, LineCondition
+from services.earning.rules import Asked, Condition, LineCondition, Measure
 from shared import expressions
 
 FALSE = "the condition is false"
 NOBODY = member_pb2.MemberProfile()
 """What conditions read of a member of whom nothing is known."""
 
+MEASURE_MAX = 10**15
 _REMEMBERED_MAX = 1_024
 _TEXTS = re.compile(
     r'"""(?:\\.|[^\\])*?"""|\'\'\'(?:\\.|[^\\])*?\'\'\'|"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'',
@@ -61,6 +62,22 @@ def on_activity(
         return _remember(remembered, key, ask(scene)) if known is None else known
 
     return recall
+
+
+def measuring(expression: expressions.Condition, environment: expressions.Environment) -> Measure:
+    """A whole number that an activity measures, by an expression over `activity`."""
+
+    def ask(scene: Asked) -> tuple[int, str]:
+        if scene.bound is None:
+            scene.bound = environment.bind(
+                activity=scene.view, tier=scene.level_id, member=scene.member or NOBODY
+            )
+        number, error = expression.number(cast("expressions.Bound", scene.bound))
+        if not error and not 0 <= number <= MEASURE_MAX:
+            error = f"the measure is {number}, outside 0 to {MEASURE_MAX}"
+        return (0, FAILED + error) if error else (number, "")
+
+    return ask
 
 
 def on_line(condition: expressions.Condition, line: Descriptor) -> LineCondition:

@@ -20,6 +20,7 @@ from services.earning.rules import (
     Facts,
     Flat,
     LineCondition,
+    Measured,
     Multiplier,
     Rule,
     Rules,
@@ -65,7 +66,8 @@ class Scene:
 class Match(NamedTuple):
     """A rule that applies, by its place; `lines` are those that it picks, None for all of them.
 
-    `amount` is what a base rule counts, in minor units of the activity's money.
+    `amount` is what a base rule counts, in minor units of the activity's money, or what was
+    measured.
     """
 
     place: int
@@ -89,8 +91,14 @@ class Matches:
 _Gate: TypeAlias = Callable[[Scene], str]
 """Says why a rule does not apply, nothing when it may."""
 _LineGate: TypeAlias = Callable[[Deed], tuple[Sequence[int], str]]
-_BASE, _FLAT, _BONUS, _MULTIPLIER = range(4)
-_KINDS = {Base: _BASE, Flat: _FLAT, Bonus: _BONUS, Multiplier: _MULTIPLIER}
+_BASE, _FLAT, _BONUS, _MULTIPLIER, _MEASURED = range(5)
+_KINDS = {
+    Base: _BASE,
+    Measured: _MEASURED,
+    Flat: _FLAT,
+    Bonus: _BONUS,
+    Multiplier: _MULTIPLIER,
+}
 
 
 class _Step(NamedTuple):
@@ -113,7 +121,7 @@ def match(rules: Rules, scene: Scene, scale: tuple[int, int]) -> Matches:
     found = Matches()
     outcomes, deed, verdicts = found.outcomes, scene.deed, scene.facts.verdicts
     groups: set[str] = set()
-    kinds = (found.givers, found.givers, found.bonuses, found.multipliers)
+    kinds = (found.givers, found.givers, found.bonuses, found.multipliers, found.givers)
     for rule, decided, gates, picks, applied, kind in plan_of(rules, deed.type).steps:
         if decided is not None:
             outcomes.append(decided)
@@ -133,6 +141,8 @@ def match(rules: Rules, scene: Scene, scale: tuple[int, int]) -> Matches:
         if kind == _BASE and not reason:
             amount = _amount(deed, lines)
             reason = NO_AMOUNT if amount < 0 else ""
+        elif kind == _MEASURED and not reason:
+            amount, reason = cast("Measured", rule.effect).measure(scene)
         if rule.group and not reason:
             if rule.group in groups:
                 reason = GROUP_TAKEN.format(rule.group)
@@ -167,15 +177,23 @@ def _amount(deed: Deed, lines: Sequence[int] | None) -> int:
 
 
 def _counted(rule: Rule, amount: int, scale: tuple[int, int]) -> RuleOutcome:
-    """The outcome of a base rule that applies to an amount. Refuses PointsOutOfRange."""
+    """The outcome of a rule that applies to an amount or a measure. Refuses PointsOutOfRange."""
     effect = rule.effect
+    if isinstance(effect, Measured):
+        return RuleOutcome(
+            rule.rule_id, True, "", amount, _in_range(amount * effect.points // effect.per)
+        )
     assert isinstance(effect, Base)  # noqa: S101 - asked by the caller
-    points = amount * effect.points * scale[0] // (effect.per_amount * scale[1])
-    if points > RATIO_MAX:
-        raise PointsOutOfRange(what="points", limit=POINTS_MAX)
+    points = _in_range(amount * effect.points * scale[0] // (effect.per_amount * scale[1]))
     if scale != (1, 1):
         amount = amount * scale[0] // scale[1]
     return RuleOutcome(rule.rule_id, True, "", amount, points)
+
+
+def _in_range(points: int) -> int:
+    if points > RATIO_MAX:
+        raise PointsOutOfRange(what="points", limit=POINTS_MAX)
+    return points
 
 
 # What a rule asks --------------------------------------------------------------------------------
@@ -215,7 +233,7 @@ def _step(rule: Rule, type_: str) -> _Step:
     if isinstance(effect, Multiplier):
         factor = (effect.numerator, effect.denominator)
         applied = RuleOutcome(rule.rule_id, True, "", 0, 0, *factor)
-    elif not isinstance(effect, Base):
+    elif isinstance(effect, Flat | Bonus):
         applied = RuleOutcome(rule.rule_id, True, "", 0, effect.points)
     picks = _line_gate(rule) if rule.has_lines else None
     return _Step(rule, None, tuple(_gates(rule, type_)), picks, applied, kind)

@@ -8,7 +8,7 @@ from guerdon.earning.v1 import program_pb2 as pb
 from services.earning import conditions
 from services.earning.domain import RuleId
 from services.earning.program_currencies import is_date, unknown
-from services.earning.rules import Base, Bonus, Cap, Flat, Multiplier, Nth, Rule
+from services.earning.rules import Base, Bonus, Cap, Flat, Measured, Multiplier, Nth, Rule
 from services.earning.schedules import (
     Occasion,
     OccasionKind,
@@ -18,7 +18,7 @@ from services.earning.schedules import (
     WrongRecurrence,
 )
 from shared.errors import Violation
-from shared.expressions import Environment, ExpressionError
+from shared.expressions import Environment, ExpressionError, Result
 
 _ACTIVITY, _LINE = activity_pb2.Activity.DESCRIPTOR, activity_pb2.LineItem.DESCRIPTOR
 
@@ -64,6 +64,7 @@ def complaints(document: pb.EarningProgram) -> Iterator[Violation]:
         yield from unknown(document, f"{path}.currency_id", rule_.currency_id)
         yield from wrong_expression(f"{path}.condition", ACTIVITY, rule_.condition)
         yield from wrong_expression(f"{path}.line_condition", LINE, rule_.line_condition)
+        yield from _measure(f"{path}.measured.measure", rule_.measured.measure)
         if rule_.levels and not document.tier_ladder_id:
             yield Violation(
                 field=f"{path}.levels",
@@ -145,12 +146,24 @@ def _schedule(path: str, schedule: pb.RuleSchedule) -> Iterator[Violation]:
             yield Violation(field=f"{path}.recurrence", description=str(error))
 
 
-def wrong_expression(field: str, environment: Environment, text: str) -> Iterator[Violation]:
+def _measure(path: str, text: str) -> Iterator[Violation]:
+    yield from wrong_expression(path, ACTIVITY, text, "int")
+    for variable in ("member", "tier"):
+        if conditions.mentions(text, variable):
+            yield Violation(
+                field=path,
+                description=f"measures the activity alone; put {variable} into the condition",
+            )
+
+
+def wrong_expression(
+    field: str, environment: Environment, text: str, result: Result = "bool"
+) -> Iterator[Violation]:
     """A complaint with the position when an expression does not compile."""
     if not text:
         return
     try:
-        environment.compile(text)
+        environment.compile(text, result=result)
     except ExpressionError as error:
         yield Violation(field=field, description=str(error))
 
@@ -204,10 +217,17 @@ def cap(document: pb.EarningCap) -> Cap:
     )
 
 
-def _effect(document: pb.EarningRule) -> Base | Flat | Bonus | Multiplier:
+def _effect(document: pb.EarningRule) -> Base | Measured | Flat | Bonus | Multiplier:
     match document.WhichOneof("effect"):
         case "base":
             return Base(points=document.base.points, per_amount=document.base.per_amount_minor)
+        case "measured":
+            compiled = ACTIVITY.compile(document.measured.measure, result="int")
+            return Measured(
+                points=document.measured.points,
+                per=document.measured.per,
+                measure=conditions.measuring(compiled, ACTIVITY),
+            )
         case "flat":
             return Flat(points=document.flat.points)
         case "bonus":

@@ -44,6 +44,8 @@ Condition: TypeAlias = Callable[[Asked], str]
 """Says why it does not hold, nothing when it does."""
 LineCondition: TypeAlias = Callable[[object], str]
 """Takes the line; says why it does not count, nothing when it does."""
+Measure: TypeAlias = Callable[[Asked], tuple[int, str]]
+"""Gives what an activity measures, at least 0, or why it could not be told."""
 CapKey: TypeAlias = tuple[str, str]
 """A cap and the period that it counts in."""
 
@@ -54,6 +56,15 @@ class Base:
 
     points: int
     per_amount: int
+
+
+@value
+class Measured:
+    """So many points for each so many of what an activity measures."""
+
+    points: int
+    per: int
+    measure: Measure
 
 
 @value
@@ -109,7 +120,7 @@ class Rule:
     """
 
     rule_id: RuleId
-    effect: Base | Flat | Bonus | Multiplier
+    effect: Base | Measured | Flat | Bonus | Multiplier
     activity_types: frozenset[str] = frozenset()
     condition: Condition | None = None
     reads_member: bool = False

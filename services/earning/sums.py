@@ -10,7 +10,16 @@ from services.earning.explanations import RuleOutcome
 from services.earning.limits import Counting, Kept, Limits
 from services.earning.matching import Match, Matches
 from services.earning.refusals import PointsOutOfRange
-from services.earning.rules import Base, Bonus, Deed, Facts, Flat, Multiplier, Rules
+from services.earning.rules import (
+    Base,
+    Bonus,
+    Deed,
+    Facts,
+    Flat,
+    Measured,
+    Multiplier,
+    Rules,
+)
 from services.earning.stacking import (
     MultiplierPolicy,
     allocate,
@@ -64,7 +73,7 @@ class Sums:
         self.classes: list[int] = []
         """The class of each line; empty when there is only one."""
         self._weighed: dict[tuple[int, ...] | None, _Weights] = {}
-        self.bonuses = [_points(each) for each in found.bonuses]
+        self.bonuses = [_points(each)[0] for each in found.bonuses]
         lined = [
             (at, set(each.lines))
             for at, each in enumerate(found.multipliers)
@@ -81,13 +90,15 @@ class Sums:
         for each in found.givers:
             if type(each.rule.effect) is Base:
                 self.per = lcm(self.per, each.rule.effect.per_amount * scale[1])
+            else:
+                self.per = lcm(self.per, _points(each)[1])
         if self.classes:
             self.per = lcm(
                 self.per,
                 *[
-                    sum(self._weights(each).by_class)
+                    sum(self._weights(each).by_class) * _points(each)[1]
                     for each in found.givers
-                    if type(each.rule.effect) is Flat
+                    if type(each.rule.effect) is not Base
                 ],
             )
         self.rows = [self._row(each, scale) for each in found.givers]
@@ -102,10 +113,11 @@ class Sums:
             if not self.classes or not matched.amount:
                 return [matched.amount * unit, *[0] * (len(self.keys) - 1)]
             return [weight * unit for weight in self._weights(matched).by_class]
+        points, per = _points(matched)
         if not self.classes:
-            return [_points(matched) * self.per]
+            return [points * (self.per // per)]
         by_class = self._weights(matched).by_class
-        unit = _points(matched) * (self.per // sum(by_class))
+        unit = points * (self.per // (per * sum(by_class)))
         return [weight * unit for weight in by_class]
 
     def _weights(self, matched: Match) -> "_Weights":
@@ -352,7 +364,9 @@ def _less(factor: tuple[int, int], kept: Kept) -> tuple[int, int]:
     return per * kept[1] + (numerator - per) * kept[0], per * kept[1]
 
 
-def _points(matched: Match) -> int:
-    """The points of a rule that gives a fixed number."""
+def _points(matched: Match) -> tuple[int, int]:
+    """The points of a rule that gives a fixed number, or so many for each of a measure."""
     effect = matched.rule.effect
-    return effect.points if isinstance(effect, Flat | Bonus) else 0
+    if isinstance(effect, Measured):
+        return matched.amount * effect.points, effect.per
+    return (effect.points if isinstance(effect, Flat | Bonus) else 0), 1

@@ -10,7 +10,7 @@ from services.earning.domain import POINTS_MAX, RATIO_MAX
 from services.earning.explanations import RuleOutcome
 from services.earning.matching import Match, Matches
 from services.earning.refusals import PointsOutOfRange
-from services.earning.rules import Base, Deed, Multiplier, Rules
+from services.earning.rules import Base, Deed, Measured, Multiplier, Rules
 from services.earning.stacking import allocate, extras, parts_of, rounded
 
 
@@ -72,12 +72,16 @@ def _bases(givers: list[Match], scale: tuple[int, int]) -> tuple[list[int], int]
         effect = rule.effect
         if type(effect) is Base:
             per = lcm(per, effect.per_amount * scale[1])
+        elif type(effect) is Measured:
+            per = lcm(per, effect.per)
     exact: list[int] = []
     for _, rule, _, amount in givers:
         effect = rule.effect
         if type(effect) is Base:
             unit = effect.points * ratio * (per // (effect.per_amount * scale[1]))
             exact.append(amount * unit)
+        elif type(effect) is Measured:
+            exact.append(amount * effect.points * (per // effect.per))
         else:
             exact.append(effect.points * per)  # type: ignore[union-attr]  # a flat rule has them
     return exact, per

@@ -1,10 +1,7 @@
 """The programs that come along, applied as files and driven through the public API."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
-from itertools import count
-from pathlib import Path
+from collections.abc import AsyncIterator
 from zoneinfo import ZoneInfo
 
 import grpc
@@ -12,83 +9,21 @@ import pytest
 import pytest_asyncio
 from google.type.date_pb2 import Date
 
-from cli import apply, cluster, documents, quiescence, replay, verify
-from cli.peers import Peers, connected
+from cli import quiescence, replay, verify
+from cli.peers import Peers
 from guerdon.earning.v1 import activity_pb2, member_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from shared.rpc.client import refusal_of_status
+from tests.programs.driving import SHANGHAI, activity, at, available, earned, running
 
-PROGRAMS = Path(__file__).resolve().parents[2] / "programs"
 NAMES = ("classic", "coffee-stars", "supermarket-card")
-SHANGHAI, NEW_YORK = ZoneInfo("Asia/Shanghai"), ZoneInfo("America/New_York")
-_numbers = count(1)
+NEW_YORK = ZoneInfo("America/New_York")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def peers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Peers]:
-    """A running cluster with all programs, in the middle of 2026."""
-    folder = tmp_path_factory.mktemp("programs")
-    async with (
-        cluster.running(folder, clock_start="2026-06-30T04:00:00Z") as started,
-        connected(started.addresses) as reached,
-    ):
-        for name in NAMES:
-            await apply.apply(reached, documents.load(PROGRAMS / name), author="test")
+    async with running(tmp_path_factory.mktemp("programs"), *NAMES) as reached:
         yield reached
-
-
-def at(text: str, zone: ZoneInfo = SHANGHAI) -> datetime:
-    """A moment on the wall clock of a zone."""
-    return datetime.fromisoformat(text).replace(tzinfo=zone)
-
-
-def activity(
-    member: str,
-    amount: float,
-    *,
-    when: datetime,
-    kind: str = "purchase",
-    currency: str = "CNY",
-    lines: Sequence[tuple[str, float]] = (),
-    paid_in_points: float = 0,
-    source: str = "shop",
-    receipt: str = "",
-    name: str = "",
-) -> activity_pb2.Activity:
-    """A purchase; lines are pairs of category and amount, all amounts in whole units of money."""
-    made = activity_pb2.Activity(
-        activity_id=name or f"a-{next(_numbers)}",
-        member_id=member,
-        type=kind,
-        source=source,
-        external_reference=receipt,
-        lines=[
-            activity_pb2.LineItem(
-                sku=category, category=category, quantity=1, amount_minor=round(each * 100)
-            )
-            for category, each in lines
-        ],
-    )
-    made.occurred_time.FromDatetime(when)
-    if kind == "purchase":
-        made.payment.amount_minor = round(amount * 100)
-        made.payment.currency_code = currency
-        made.payment.paid_in_points_minor = round(paid_in_points * 100)
-    return made
-
-
-async def earned(peers: Peers, program: str, *activities: activity_pb2.Activity) -> list[int]:
-    """Points of activities that are recorded one after the other."""
-    points = []
-    for each in activities:
-        request = pb.RecordActivityRequest(program_id=program, activity=each)
-        points.append((await peers.earning.RecordActivity(request)).record.points)
-    return points
-
-
-async def available(peers: Peers, program: str, member: str) -> int:
-    request = pb.GetWalletRequest(program_id=program, member_id=member)
-    return (await peers.earning.GetWallet(request)).wallet.points_available
 
 
 QUIET = at("2026-06-15T12:00")

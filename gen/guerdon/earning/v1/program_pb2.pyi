@@ -605,6 +605,7 @@ class EarningRule(_message.Message):
     MULTIPLIER_FIELD_NUMBER: _builtins.int
     FLAT_FIELD_NUMBER: _builtins.int
     BONUS_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
     LEVELS_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
@@ -657,6 +658,10 @@ class EarningRule(_message.Message):
         """Gives a fixed number of points, which multipliers leave alone."""
 
     @_builtins.property
+    def measured(self) -> Global___MeasuredPoints:
+        """Gives points for what is measured rather than paid: miles flown, nights stayed, minutes trained."""
+
+    @_builtins.property
     def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The levels of the ladder that the rule is for; empty means all."""
 
@@ -706,6 +711,7 @@ class EarningRule(_message.Message):
         multiplier: Global___Multiplier | None = ...,
         flat: Global___FlatPoints | None = ...,
         bonus: Global___BonusPoints | None = ...,
+        measured: Global___MeasuredPoints | None = ...,
         levels: _abc.Iterable[_builtins.str] | None = ...,
         segments: _abc.Iterable[_builtins.str] | None = ...,
         channels: _abc.Iterable[_builtins.str] | None = ...,
@@ -719,11 +725,11 @@ class EarningRule(_message.Message):
         budget_points: _builtins.int = ...,
         currency_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "bonus", b"bonus", "effect", b"effect", "flat", b"flat", "multiplier", b"multiplier", "nth", b"nth", "occasion", b"occasion", "schedule", b"schedule"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "bonus", b"bonus", "effect", b"effect", "flat", b"flat", "measured", b"measured", "multiplier", b"multiplier", "nth", b"nth", "occasion", b"occasion", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_types", b"activity_types", "base", b"base", "bonus", b"bonus", "budget_points", b"budget_points", "caps", b"caps", "categories", b"categories", "channels", b"channels", "condition", b"condition", "currency_id", b"currency_id", "display_name", b"display_name", "effect", b"effect", "flat", b"flat", "group", b"group", "levels", b"levels", "line_condition", b"line_condition", "merchants", b"merchants", "multiplier", b"multiplier", "nth", b"nth", "occasion", b"occasion", "rule_id", b"rule_id", "schedule", b"schedule", "segments", b"segments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_types", b"activity_types", "base", b"base", "bonus", b"bonus", "budget_points", b"budget_points", "caps", b"caps", "categories", b"categories", "channels", b"channels", "condition", b"condition", "currency_id", b"currency_id", "display_name", b"display_name", "effect", b"effect", "flat", b"flat", "group", b"group", "levels", b"levels", "line_condition", b"line_condition", "measured", b"measured", "merchants", b"merchants", "multiplier", b"multiplier", "nth", b"nth", "occasion", b"occasion", "rule_id", b"rule_id", "schedule", b"schedule", "segments", b"segments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_effect: _TypeAlias = _typing.Literal["base", "multiplier", "flat", "bonus"]  # noqa: Y015
+    _WhichOneofReturnType_effect: _TypeAlias = _typing.Literal["base", "multiplier", "flat", "bonus", "measured"]  # noqa: Y015
     _WhichOneofArgType_effect: _TypeAlias = _typing.Literal["effect", b"effect"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_effect) -> _WhichOneofReturnType_effect | None: ...
 
@@ -945,6 +951,39 @@ class BasePoints(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BasePoints: _TypeAlias = BasePoints  # noqa: Y015
+
+@_typing.final
+class MeasuredPoints(_message.Message):
+    """Points for each so many of what an activity measures, multiplied like base points."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    PER_FIELD_NUMBER: _builtins.int
+    MEASURE_FIELD_NUMBER: _builtins.int
+    points: _builtins.int
+    """The points given, at least 1."""
+    per: _builtins.int
+    """How many of what is measured they are given for, at least 1."""
+    measure: _builtins.str
+    """A CEL expression over activity that gives a whole number from 0 to 10^15, such as
+    activity.attributes["miles"].integer_value.
+    A rule whose expression fails, or gives any other number, does not apply and says why.
+    """
+    def __init__(
+        self,
+        *,
+        points: _builtins.int = ...,
+        per: _builtins.int = ...,
+        measure: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["measure", b"measure", "per", b"per", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeasuredPoints: _TypeAlias = MeasuredPoints  # noqa: Y015
 
 @_typing.final
 class FlatPoints(_message.Message):
