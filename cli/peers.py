@@ -14,6 +14,7 @@ from cli import cluster
 from guerdon.clock.v1.clock_service_pb2_grpc import ClockServiceStub
 from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceStub
 from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceStub
+from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceStub
 from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from guerdon.gamification.v1.gamification_service_pb2_grpc import GamificationServiceStub
 from guerdon.gamification.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from guerdon.clock.v1.clock_service_pb2_grpc import ClockServiceAsyncStub
     from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceAsyncStub
     from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceAsyncStub
+    from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceAsyncStub
     from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceAsyncStub
     from guerdon.gamification.v1.gamification_service_pb2_grpc import GamificationServiceAsyncStub
     from guerdon.gamification.v1.leaderboard_service_pb2_grpc import LeaderboardServiceAsyncStub
@@ -42,6 +44,7 @@ class Peers:
     addresses: Mapping[str, str]
     earning: "EarningServiceAsyncStub"
     members: "MemberServiceAsyncStub"
+    points: "PointsServiceAsyncStub"
     tiers: "TiersServiceAsyncStub"
     redemption: "RedemptionServiceAsyncStub"
     gamification: "GamificationServiceAsyncStub"
@@ -61,6 +64,7 @@ async def connected(addresses: Mapping[str, str]) -> AsyncIterator[Peers]:
             addresses=addresses,
             earning=EarningServiceStub(channels["earning"]),
             members=MemberServiceStub(channels["earning"]),
+            points=PointsServiceStub(channels["earning"]),
             tiers=TiersServiceStub(channels["tiers"]),
             redemption=RedemptionServiceStub(channels["redemption"]),
             gamification=GamificationServiceStub(channels["gamification"]),

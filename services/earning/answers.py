@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from guerdon.earning.v1 import activity_pb2, ledger_pb2, program_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.feed.v1 import verification_pb2
-from services.earning import explanations
+from services.earning import explanations, notes
 from services.earning.audit import Progress
 from services.earning.domain import (
     Account,
@@ -252,7 +252,10 @@ def entry_to_proto(entry: Entry) -> ledger_pb2.Entry:
         stamped(message.lot_expire_time, entry.lot_expire_time)
     if entry.slide_time is not None:
         stamped(message.slide_time, entry.slide_time)
-    if entry.explanation:
+    if notes.is_note(entry.explanation):
+        note = notes.read(entry.explanation)
+        message.actor, message.approver = note.actor, note.approver
+    elif entry.explanation:
         message.explanation.CopyFrom(explanation_to_proto(entry.explanation))
     stamped(message.create_time, entry.create_time)
     stamped(message.occurred_time, entry.occurred_time)
@@ -300,6 +303,7 @@ def summary_to_proto(summary: LedgerSummary) -> pb.GetLedgerSummaryResponse:
         points_pending=summary.pending,
         points_held=summary.held,
         points_debt=summary.debt,
+        points_adjusted=summary.adjusted,
     )
 
 

@@ -18,6 +18,8 @@ The rules that are named in violations:
 - lots_equal_entries: lots, their times and what remains of them are what the entries made of them
 - holds_equal_entries: open holds are what is held; captures and refunds are what was booked, and of
   the lots that they took
+- adjustments_equal_entries: booked adjustments are what was booked, by whom, and nothing else is
+- transfers_zero_sum: what left wallets for others is what came to others
 - activity_entry: the points of an activity are booked once, under its name, with its explanation
 - activity_lines: the shares of the lines are those explained, and add up to the points
 - activity_reversals: what was returned is the sum of the reversals, rounded down in total

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from services.earning import ledger, ledger_clock, ledger_holds
+from services.earning import ledger, ledger_clock, ledger_holds, notes
 from services.earning.audit import DETAIL_MAX, Violation
 from services.earning.domain import (
     Account,
@@ -19,6 +19,8 @@ from services.earning.domain import (
     LotUse,
     Wallet,
 )
+from services.earning.notes import Note
+from services.earning.points_records import Adjustment, AdjustmentState
 
 _ACCOUNTS = {
     EntryType.EARN: Account.ISSUANCE,
@@ -51,6 +53,17 @@ class _Held:
     lots: tuple[LotUse, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Adjusted:
+    """What an entry says of an adjustment."""
+
+    sequence: int
+    points: int
+    reason: str
+    note: Note
+    create_time: datetime
+
+
 @dataclass(slots=True, kw_only=True)
 class WalletAudit:
     """Takes the entries of one wallet in their order, then compares what they come to."""
@@ -60,6 +73,7 @@ class WalletAudit:
     violations: list[Violation] = field(default_factory=list)
     _lots: dict[int, Lot] = field(default_factory=dict)
     _held: dict[str, _Held] = field(default_factory=dict)
+    _adjusted: dict[str, _Adjusted] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
         """Book one entry on what was recomputed so far."""
@@ -67,6 +81,8 @@ class WalletAudit:
         subject = f"{self.subject}#{entry.sequence}"
         self._expect("entry_sequence", subject, before.sequence + 1, entry.sequence)
         self._use_holds(subject, entry)
+        if entry.type is EntryType.ADJUST:
+            self._adjusted[entry.reference] = _adjusted_by(entry)
         self.wallet, again = ledger.post(before, _change(entry), entry.lot_uses, _cause(entry))
         self._expect("entry_zero_sum", subject, again.program_delta, entry.program_delta)
         self._expect("entry_account", subject, _ACCOUNTS[entry.type], entry.program_account)
@@ -77,8 +93,14 @@ class WalletAudit:
         self._expect("entry_chain", subject, again.chain_hash.hex(), entry.chain_hash.hex())
         self._use_lots(subject, entry)
 
-    def finish(self, stored: Wallet | None, lots: Iterable[Lot], holds: Iterable[Hold]) -> None:
-        """Compare the wallet, the lots and the holds that are stored with what the entries make."""
+    def finish(
+        self,
+        stored: Wallet | None,
+        lots: Iterable[Lot],
+        holds: Iterable[Hold],
+        adjustments: Iterable[Adjustment] = (),
+    ) -> None:
+        """Compare what is stored of the wallet with what the entries make of it."""
         next_time = stored.next_time if stored else None
         self._expect(
             "wallet_equals_entries", self.subject, replace(self.wallet, next_time=next_time), stored
@@ -103,6 +125,15 @@ class WalletAudit:
             )
         held = sum(hold.points for hold in stored_holds.values() if hold.state is HoldState.OPEN)
         self._expect("holds_equal_entries", self.subject, self.wallet.held, held)
+        booked: dict[str, _Adjusted] = {
+            each.adjustment_id: _adjusted_as(each)
+            for each in adjustments
+            if each.state is AdjustmentState.BOOKED
+        }
+        for name in sorted(self._adjusted.keys() | booked.keys()):
+            subject = f"{self.subject}/{name}"
+            found_ = booked.get(name)
+            self._expect("adjustments_equal_entries", subject, self._adjusted.get(name), found_)
 
     def _look_ahead(self, next_time: datetime | None) -> None:
         """The clock looks at the wallet no later than at the first thing that it has to do."""
@@ -257,4 +288,24 @@ def _held_by(hold: Hold) -> _Held:
         refunded=hold.refunded,
         is_open=hold.state is HoldState.OPEN,
         lots=hold.lots,
+    )
+
+
+def _adjusted_by(entry: Entry) -> _Adjusted:
+    return _Adjusted(
+        sequence=entry.sequence,
+        points=-entry.program_delta,
+        reason=entry.reason,
+        note=notes.read(entry.explanation),
+        create_time=entry.create_time,
+    )
+
+
+def _adjusted_as(booked: Adjustment) -> _Adjusted:
+    return _Adjusted(
+        sequence=booked.entry_sequence,
+        points=booked.points,
+        reason=booked.reason,
+        note=Note(actor=booked.actor, approver=booked.decider),
+        create_time=booked.decide_time or booked.create_time,
     )

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from services.earning.commands_ledger import ConfirmActivity, SettleWallet
 from services.earning.commands_members import ChangeMember
+from services.earning.commands_points import MovePoints
 from services.earning.domain import (
     ActivityId,
     BoughtLine,
@@ -295,6 +296,7 @@ Command: TypeAlias = (
     | ConfirmActivity
     | SettleWallet
     | ChangeMember
+    | MovePoints
 )
 MemberCommand: TypeAlias = CreditPoints | HoldPoints
 HoldCommand: TypeAlias = CaptureHold | VoidHold | RefundCapture | ExpireHold

@@ -12,6 +12,7 @@ from services.earning import (
     deciding_further,
     deciding_ledger,
     deciding_members,
+    deciding_points,
     decisions,
     further,
     holds,
@@ -209,6 +210,7 @@ DECIDERS = cast(
         KeepLevel: _keep_level,
         **deciding_ledger.DECIDERS,
         **deciding_members.DECIDERS,
+        **deciding_points.DECIDERS,
     },
 )
 
@@ -263,4 +265,5 @@ ANSWERS: Mapping[type[Command], type[object]] = {
     KeepLevel: Done,
     **deciding_ledger.ANSWERS,
     **deciding_members.ANSWERS,
+    **deciding_points.ANSWERS,
 }

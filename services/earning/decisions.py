@@ -43,6 +43,7 @@ from services.earning.events import (
 from services.earning.expiry import CurrencyPolicy, plain
 from services.earning.ledger import Cause, Movement
 from services.earning.member_records import MemberRecord
+from services.earning.points_records import Adjustment
 from services.earning.refusals import (
     CurrencyNotFound,
     ExternalReferenceReused,
@@ -78,6 +79,7 @@ class Changes:
     hold: Hold | None = None
     level: KeepLevel | None = None
     counted: Counted | None = None
+    adjustment: Adjustment | None = None
 
 
 def level_at(timeline: Sequence[LevelFrom], instant: datetime) -> LevelId:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from services.earning import ledger, ledger_clock
+from services.earning import ledger, ledger_clock, notes
 from services.earning.domain import (
     EARNED_MAX,
     Account,
@@ -110,7 +110,7 @@ def _pair(
         pending=-pending,
     )
     cause = replace(cause, activity_id=lot.activity_id)
-    left = ledger.moved(giving.wallet, giving.lots, out, uses, cause)
+    left = ledger.moved(giving.wallet, giving.lots, out, uses, _with(cause, taking))
     giving.book(left)
     repaid = 0 if pending else min(taking.wallet.debt, points)
     into = Change(
@@ -124,7 +124,7 @@ def _pair(
         lot_expire_time=lot.expire_time,
         slide_time=_later(giving.wallet, taking.wallet) if lot.is_sliding else None,
     )
-    made = ledger.making(taking.wallet, into, points, repaid, cause)
+    made = ledger.making(taking.wallet, into, points, repaid, _with(cause, giving, left))
     came = ledger.watched(made, policy, cause)
     taking.book(came)
     return left, came
@@ -134,7 +134,7 @@ def _hand_over_debt(giving: Books, taking: Books, cause: Cause) -> list[Movement
     """Move what is owed; the target repays what it can at once."""
     owed = giving.wallet.debt
     out = Change(type=EntryType.TRANSFER_OUT, account=Account.TRANSFER, debt=owed)
-    left = ledger.moved(giving.wallet, giving.lots, out, (), cause)
+    left = ledger.moved(giving.wallet, giving.lots, out, (), _with(cause, taking))
     giving.book(left)
     uses = ledger.take(ledger.usable(taking.wallet, taking.lots), owed)
     repaid = -ledger.total(uses)
@@ -144,9 +144,16 @@ def _hand_over_debt(giving: Books, taking: Books, cause: Cause) -> list[Movement
         available=-repaid,
         debt=repaid - owed,
     )
-    came = ledger.moved(taking.wallet, taking.lots, into, uses, cause)
+    came = ledger.moved(taking.wallet, taking.lots, into, uses, _with(cause, giving, left))
     taking.book(came)
     return [left, came]
+
+
+def _with(cause: Cause, other: Books, done: Movement | None = None) -> Cause:
+    """The cause of an entry whose other half is, or will be, the next one of the other wallet."""
+    sequence = done.entry.sequence if done else other.wallet.sequence + 1
+    note = notes.Note(other_member_key=other.wallet.member_key, other_sequence=sequence)
+    return replace(cause, explanation=notes.written(note))
 
 
 def _later(source: Wallet, target: Wallet) -> datetime | None:

@@ -7,7 +7,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from services.earning import loading_counts, loading_further, loading_members, store
+from services.earning import (
+    loading_counts,
+    loading_further,
+    loading_members,
+    loading_points,
+    store,
+)
 from services.earning.commands import (
     CaptureHold,
     Command,
@@ -76,6 +82,7 @@ async def _find_members(
     names = {name for each in commands if (name := _identifier(each)) is not None}
     changing = loading_members.only(commands)
     names.update(*[loading_members.names(each) for each in changing])
+    names.update(*[loading_points.names(each) for each in loading_points.only(commands)])
     world.keys = await store.find_members(tx, names)
     free = {
         name
@@ -129,7 +136,7 @@ async def _load_ledger(
         for each in commands
         if isinstance(each, CaptureHold | VoidHold | RefundCapture | ExpireHold)
     }
-    changing = loading_members.only(commands)
+    changing, moving = loading_members.only(commands), loading_points.only(commands)
     several = loading_further.programs(world)
     activity_owners = await store.owners_of_activities(tx, reversals)
     hold_owners = await store.owners_of_holds(tx, held)
@@ -137,6 +144,7 @@ async def _load_ledger(
     using_lots |= loading_members.merged_wallets(world, changing)
     if several:
         using_lots |= await loading_further.owned(tx, activity_owners, several)
+    using_lots |= await loading_points.wallets(tx, world, moving)
     keys: set[WalletKey] = using_lots | loading_members.wallets(world, changing)
     for each in commands:
         key = _wallet_of_member(world, each)
@@ -160,6 +168,7 @@ async def _load_ledger(
     await store.load_activities(tx, world, reversals)
     if several:
         await loading_further.load(tx, world, reversals, several)
+    await loading_points.load(tx, world, moving)
 
 
 def _wallet_of_member(world: World, command: Command) -> WalletKey | None:

@@ -2,7 +2,8 @@
 
 from guerdon.earning.v1.earning_service_pb2_grpc import add_EarningServiceServicer_to_server
 from guerdon.earning.v1.member_service_pb2_grpc import add_MemberServiceServicer_to_server
-from services.earning import documents, servicer, servicer_members, tables
+from guerdon.earning.v1.points_service_pb2_grpc import add_PointsServiceServicer_to_server
+from services.earning import documents, servicer, servicer_members, servicer_points, tables
 from services.earning.documents import SOURCE, Documents
 from services.earning.erasure import Erasure
 from services.earning.followers import commands_of
@@ -10,8 +11,10 @@ from services.earning.jobs import ExpireHolds, SettleWallets
 from services.earning.operations import EarningWork
 from services.earning.queries import Queries
 from services.earning.queries_members import MemberQueries
+from services.earning.queries_points import PointsQueries
 from services.earning.servicer import EarningServicer
 from services.earning.servicer_members import MemberServicer
+from services.earning.servicer_points import PointsServicer
 from services.earning.settings import Settings
 from services.earning.verification import Verification
 from shared import assembly
@@ -51,6 +54,7 @@ async def start(
     members = MemberServicer(
         writing.group_commit, MemberQueries(base.database, programs, base.clock)
     )
+    points = PointsServicer(writing.group_commit, PointsQueries(base.database, programs), base.ids)
     erasure = Erasure(base.database, settings.partitions)
     expire = ExpireHolds(base.database, writing.group_commit, base.clock)
     settle = SettleWallets(base.database, writing.group_commit, base.clock)
@@ -58,6 +62,7 @@ async def start(
         servicers=[
             (add_EarningServiceServicer_to_server, earning, servicer.NAME),
             (add_MemberServiceServicer_to_server, members, servicer_members.NAME),
+            (add_PointsServiceServicer_to_server, points, servicer_points.NAME),
         ],
         jobs=(applied.job(), expire.job(), settle.job(), erasure.job()),
     )

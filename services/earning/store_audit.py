@@ -7,7 +7,7 @@ from itertools import groupby
 import orjson
 import sqlalchemy as sa
 
-from services.earning import audit, rows, store_reads, tables
+from services.earning import audit, rows, store_points, store_reads, tables
 from services.earning.audit import Violation
 from services.earning.domain import (
     ActivityRecord,
@@ -20,6 +20,7 @@ from services.earning.domain import (
     Wallet,
 )
 from services.earning.member_records import FROZEN_OF, MemberState
+from services.earning.points_records import Adjustment
 from shared.database import Row, Tx
 
 Owner = tuple[str, str]
@@ -29,7 +30,7 @@ _WALLET = ("program_id", "member_key", "currency_id")
 
 _entries, _activities, _wallets = tables.entries.c, tables.activities.c, tables.wallets.c
 _ERASABLE = {MemberState.ERASED, MemberState.MERGED}
-_OWNED = (tables.wallets, tables.entries, tables.lots, tables.holds)
+_OWNED = (tables.wallets, tables.entries, tables.lots, tables.holds, tables.adjustments)
 _programs = sa.union(
     *(sa.select(table.c.program_id) for table in (*_OWNED, tables.activities)),
 ).order_by("program_id")
@@ -48,13 +49,14 @@ _counts = {
     )
     for table in (tables.wallets, tables.activities)
 }
+_RANGED = (tables.wallets, tables.lots, tables.holds, tables.members, tables.adjustments)
 _ranges = {
     table: sa.select(table).where(
         table.c.program_id == sa.bindparam("program_id"),
         table.c.member_key > sa.bindparam("after"),
         table.c.member_key <= sa.bindparam("upto"),
     )
-    for table in (tables.wallets, tables.lots, tables.holds, tables.members)
+    for table in _RANGED
 }
 _entry_page = (
     sa.select(tables.entries)
@@ -83,6 +85,20 @@ _activity_page = (
 )
 
 
+_transferred = (
+    sa.select(
+        _entries.currency_id,
+        sa.cast(sa.func.sum(_entries.program_delta), sa.BigInteger).label("points"),
+    )
+    .where(
+        _entries.program_id == sa.bindparam("program_id"),
+        _entries.program_account == sa.literal_column("'transfer'"),
+    )
+    .group_by(_entries.currency_id)
+    .order_by(_entries.currency_id)
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owned:
     """What is stored of the wallets of some members, beside their entries."""
@@ -90,6 +106,7 @@ class Owned:
     wallets: Mapping[Owner, Wallet]
     lots: Mapping[Owner, list[Lot]]
     holds: Mapping[Owner, list[Hold]]
+    adjustments: Mapping[Owner, list[Adjustment]]
 
 
 async def programs(tx: Tx) -> list[ProgramId]:
@@ -107,6 +124,12 @@ async def activity_count(tx: Tx, program_id: ProgramId) -> int:
     return int((await tx.fetch(_counts[tables.activities], {"program_id": program_id}))[0].number)
 
 
+async def lost_in_transfer(tx: Tx, program_id: ProgramId) -> dict[str, int]:
+    """Points by currency that left wallets for others and never came, or came from nowhere."""
+    found = await tx.fetch(_transferred, {"program_id": program_id})
+    return {row.currency_id: int(row.points) for row in found if row.points}
+
+
 async def member_page(tx: Tx, program_id: ProgramId, after: str, count: int) -> list[str]:
     """Keys above `after` of members with a wallet, ascending, one for each wallet."""
     found = await tx.fetch(_member_page, {"program_id": program_id, "after": after, "count": count})
@@ -122,6 +145,9 @@ async def owned(tx: Tx, program_id: ProgramId, after: str, upto: str) -> Owned:
     holds: dict[Owner, list[Hold]] = {}
     for row in await tx.fetch(_ranges[tables.holds], keys):
         holds.setdefault(_owner(row), []).append(rows.hold_of(row))
+    adjustments: dict[Owner, list[Adjustment]] = {}
+    for row in await tx.fetch(_ranges[tables.adjustments], keys):
+        adjustments.setdefault(_owner(row), []).append(store_points.adjustment_of(row))
     wallets = await tx.fetch(_ranges[tables.wallets], keys)
     frozen = {
         row.member_key: FROZEN_OF[MemberState(row.state)]
@@ -131,6 +157,7 @@ async def owned(tx: Tx, program_id: ProgramId, after: str, upto: str) -> Owned:
         wallets={_owner(row): _thawed(rows.wallet_of(row), frozen) for row in wallets},
         lots=lots,
         holds=holds,
+        adjustments=adjustments,
     )
 
 

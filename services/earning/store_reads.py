@@ -141,6 +141,7 @@ class LedgerSummary:
     pending: int
     held: int
     debt: int
+    adjusted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,4 +328,5 @@ async def summary(tx: Tx, program_id: str, currency_id: str) -> LedgerSummary:
         pending=total("pending"),
         held=total("held"),
         debt=-total("debt"),
+        adjusted=-program(EntryType.ADJUST),
     )

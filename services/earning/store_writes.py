@@ -3,7 +3,15 @@
 What was claimed for a command that was refused is given back.
 """
 
-from services.earning import failures, rows, store_counts, store_further, store_members, tables
+from services.earning import (
+    failures,
+    rows,
+    store_counts,
+    store_further,
+    store_members,
+    store_points,
+    tables,
+)
 from services.earning.world import (
     World,
 )
@@ -29,6 +37,7 @@ async def save(tx: Tx, world: World) -> None:
     await _save_holds(tx, world)
     await _save_levels(tx, world)
     await store_counts.save(tx, world.counts)
+    await store_points.save(tx, world)
 
 
 async def _save_members(tx: Tx, world: World) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     text,
 )
 
+from services.earning import tables_points
 from services.earning.tables_earnings import further_tables
 from services.earning.tables_triggers import append_only
 from shared.database import Day, Instant, new_metadata
@@ -373,6 +374,7 @@ remainders = Table(
     PrimaryKeyConstraint("program_id", "member_key", "currency_id"),
     postgresql_with=_ROOM,
 )
+adjustments = tables_points.adjustments(metadata)
 
 
 for _table in (entries, lot_uses):

@@ -64,6 +64,9 @@ class Verification:
     async def _wallets(self, program_id: ProgramId) -> AsyncIterator[Progress]:
         async with self._database.reading() as tx:
             total = await store_audit.wallet_count(tx, program_id)
+            lost = await store_audit.lost_in_transfer(tx, program_id)
+        for currency_id, points in lost.items():
+            yield _lost(program_id, currency_id, points, total)
         done, after = 0, ""
         while after != _KEY_END:
             async with self._database.reading() as tx:
@@ -139,6 +142,15 @@ class Verification:
         return violations
 
 
+def _lost(program_id: str, currency_id: str, points: int, total: int) -> Progress:
+    violation = Violation(
+        rule="transfers_zero_sum",
+        subject=f"{program_id}/{currency_id}",
+        detail=f"transfers of all wallets come to {points}, not to 0",
+    )
+    return Progress(stage="wallets", done=0, total=total, violations=(violation,))
+
+
 async def _audit_wallets(
     program_id: ProgramId, stored: Owned, entries: AsyncIterator[Entry | Violation]
 ) -> list[Violation]:
@@ -149,7 +161,10 @@ async def _audit_wallets(
 
     def finish(owner: Owner, wallet: WalletAudit) -> None:
         wallet.finish(
-            stored.wallets.get(owner), stored.lots.get(owner, ()), stored.holds.get(owner, ())
+            stored.wallets.get(owner),
+            stored.lots.get(owner, ()),
+            stored.holds.get(owner, ()),
+            stored.adjustments.get(owner, ()),
         )
         violations.extend(wallet.violations)
         audited.add(owner)
@@ -166,7 +181,8 @@ async def _audit_wallets(
         current[1].add(entry)
     if current is not None:
         finish(*current)
-    for owner in sorted({*stored.wallets, *stored.lots, *stored.holds} - audited):
+    owners = {*stored.wallets, *stored.lots, *stored.holds, *stored.adjustments}
+    for owner in sorted(owners - audited):
         finish(owner, _begun(program_id, owner))
     return violations
 

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from guerdon.earning.v1 import activity_pb2, events_pb2, member_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
-from services.earning import answers, rules, wire_members
+from services.earning import answers, rules, wire_members, wire_points
 from services.earning.commands import (
     CaptureHold,
     CreditPoints,
@@ -47,6 +47,7 @@ from services.earning.events import (
 )
 from services.earning.ledger import EPOCH
 from services.earning.member_records import MEMBER_ID
+from services.earning.points_records import AdjustmentChanged, PointsTransferred
 from services.earning.reversals import Amount, Lines, ReturnedUnits, Whole
 from shared import errors
 from shared.decision import Event
@@ -302,6 +303,10 @@ def event_to_feed(event: Event) -> FeedRecord:
                 member_key=hold.member_key, hold=answers.hold_to_proto(hold)
             )
             return _fed(hold.program_id, hold.member_key, changed)
+        case PointsTransferred():
+            return _fed(event.program_id, event.member_key, wire_points.event_message(event))
+        case AdjustmentChanged(adjustment=made):
+            return _fed(made.program_id, made.member_key, wire_points.event_message(event))
         case _:
             raise TypeError(f"{type(event).__name__} is no event of earning")
 

@@ -27,6 +27,7 @@ from services.earning.domain import (
 )
 from services.earning.ledger import Movement
 from services.earning.member_records import MemberRecord, newcomer
+from services.earning.points_records import Adjustment, AdjustmentId
 from services.earning.rules import Program
 from shared import errors
 
@@ -36,6 +37,7 @@ WalletKey: TypeAlias = tuple[ProgramId, MemberKey, CurrencyId]
 ActivityKey: TypeAlias = tuple[ProgramId, ActivityId]
 HoldKey: TypeAlias = tuple[ProgramId, HoldId]
 Receipt: TypeAlias = tuple[ProgramId, str, str]
+AdjustmentKey: TypeAlias = tuple[ProgramId, AdjustmentId]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,6 +88,10 @@ class World:
     is_preview: bool = False
     merged: dict[MemberPlace, MemberKey] = field(default_factory=dict)
 
+    adjustments: dict[AdjustmentKey, Adjustment] = field(default_factory=dict)
+    made_adjustments: set[AdjustmentKey] = field(default_factory=set)
+    changed_adjustments: set[AdjustmentKey] = field(default_factory=set)
+
     def owner(self, program_id: ProgramId, member_key: MemberKey) -> MemberKey:
         """Whoever has what was a member's: itself, or whom it was merged into."""
         return self.merged.get((program_id, member_key), member_key)
@@ -117,6 +123,8 @@ class World:
             self.levels.append(state.level)
         if state.counted is not None:
             self.counts.put(state.counted)
+        if state.adjustment is not None:
+            self._adjust(state.adjustment)
 
     def _enroll(self, member: Member) -> None:
         del self.claimed[member.program_id, member.member_id]
@@ -195,3 +203,10 @@ class World:
         key = (changed.program_id, changed.hold_id)
         (self.changed_holds if key in self.holds else self.placed_holds).add(key)
         self.holds[key] = changed
+
+    def _adjust(self, changed: Adjustment) -> None:
+        key = (changed.program_id, changed.adjustment_id)
+        if key not in self.adjustments:
+            self.made_adjustments.add(key)
+        self.changed_adjustments.add(key)
+        self.adjustments[key] = changed

@@ -10,9 +10,11 @@ from cli import quiescence
 from cli.documents import Document
 from cli.peers import Peers
 from guerdon.clock.v1 import clock_service_pb2 as clock
-from guerdon.earning.v1 import activity_pb2, member_pb2
+from guerdon.earning.v1 import activity_pb2, member_pb2, points_pb2
 from guerdon.earning.v1 import earning_service_pb2 as earning
 from guerdon.earning.v1 import member_service_pb2 as members
+from guerdon.earning.v1 import points_service_pb2 as points
+from guerdon.earning.v1 import program_pb2 as earning_program
 from guerdon.feed.v1 import feed_service_pb2 as feed
 from guerdon.gamification.v1 import gamification_service_pb2 as gamification
 from guerdon.gamification.v1 import leaderboard_service_pb2 as boards
@@ -152,6 +154,11 @@ async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
             request_id="add-1", program_id=SHOP, member_id="bob", identifier=card
         )
     )
+    program = programs["earning"]
+    assert isinstance(program, earning_program.EarningProgram)
+    program.adjustment_approval_above_points = 1_000
+    await peers.earning.ApplyEarningProgram(earning.ApplyEarningProgramRequest(program=program))
+    asked = await peers.points.AdjustPoints(adjust("adjust-1", 2_000))
     held = (await peers.earning.HoldPoints(hold("hold-1"))).hold.hold_id
     spent = (await peers.earning.HoldPoints(hold("hold-2"))).hold.hold_id
     await peers.earning.CaptureHold(
@@ -165,6 +172,7 @@ async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
     return {
         **_of_earning(programs["earning"], held, spent),
         **_of_members(),
+        **_of_points(asked.adjustment.adjustment_id),
         **_of_others(programs, redeemed.redemption_id),
         **_of_games(programs),
     }
@@ -258,6 +266,45 @@ def _of_members() -> Valid:
         "UnfreezeMember": members.UnfreezeMemberRequest(**asked("unfreeze-9", "fay")),
         "EraseMember": members.EraseMemberRequest(**asked("erase-9", "gus")),
         "ExportMember": members.ExportMemberRequest(**ANN),
+    }
+
+
+def adjust(request_id: str, given: int) -> points.AdjustPointsRequest:
+    return points.AdjustPointsRequest(
+        **ANN,
+        request_id=request_id,
+        currency_id="points",
+        points=given,
+        actor="cara",
+        reason="a late parcel",
+    )
+
+
+def _of_points(adjustment_id: str) -> Valid:
+    waiting = {"program_id": SHOP, "adjustment_id": adjustment_id}
+    return {
+        "TransferPoints": points.TransferPointsRequest(
+            request_id="transfer-9",
+            program_id=SHOP,
+            from_member_id="ann",
+            to_member_id="bob",
+            currency_id="points",
+            points=5,
+            reason="a present",
+        ),
+        "AdjustPoints": adjust("adjust-9", 5),
+        "ApproveAdjustment": points.ApproveAdjustmentRequest(
+            **waiting, request_id="approve-9", actor="dan"
+        ),
+        "RejectAdjustment": points.RejectAdjustmentRequest(
+            **waiting, request_id="reject-9", actor="dan", reason="no"
+        ),
+        "GetAdjustment": points.GetAdjustmentRequest(**waiting),
+        "ListAdjustments": points.ListAdjustmentsRequest(
+            program_id=SHOP,
+            state=points_pb2.Adjustment.STATE_AWAITING_APPROVAL,
+            page_size=1,
+        ),
     }
 
 

@@ -43,6 +43,15 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
     ("CaptureHold", {"hold_id": "no"}, "NOT_FOUND HOLD_NOT_FOUND", "", "no hold no"),
     ("ReverseActivity", {"order.activity_id": "no"}, "NOT_FOUND ACTIVITY_NOT_FOUND", "", "no"),
     ("HoldPoints", {"currency_id": "no"}, "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),
+    ("TransferPoints", {"from_member_id": "zoe"}, "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe"),
+    ("TransferPoints", {"to_member_id": "zoe"}, "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe"),
+    ("TransferPoints", {"currency_id": "no"}, "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),
+    ("AdjustPoints", {"member_id": "zoe"}, "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe"),
+    ("AdjustPoints", {"currency_id": "no"}, "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),
+    *(
+        (name, {"adjustment_id": "no"}, "NOT_FOUND ADJUSTMENT_NOT_FOUND", "", "no adjustment no")
+        for name in ("ApproveAdjustment", "RejectAdjustment", "GetAdjustment")
+    ),
     ("GetTiersProgram", {"version": 99}, "NOT_FOUND PROGRAM_VERSION_NOT_FOUND", "", "99"),
     ("RollbackTiersProgram", {"version": 99}, "NOT_FOUND PROGRAM_VERSION_NOT_FOUND", "", "99"),
     # enums
@@ -61,12 +70,22 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
             ("HoldPoints", "points", E12),
             ("CaptureHold", "points", E12),
             ("CreditPoints", "points", E12),
+            ("TransferPoints", "points", E12),
             ("CreateReward", "reward.price_points", E12),
             ("CreateReward", "reward.stock_total", E9),
         )
         for value in (-1, limit + 1, -(2**63), 2**63 - 1)
     ),
     ("HoldPoints", {"points": 0}, VIOLATED, "points", "greater than or equal to 1"),
+    ("TransferPoints", {"points": 0}, VIOLATED, "points", "greater than or equal to 1"),
+    ("AdjustPoints", {"points": 0}, VIOLATED, "points", "must not be in list [0]"),
+    ("AdjustPoints", {"points": -E12 - 1}, VIOLATED, "points", "-1000000000000"),
+    ("AdjustPoints", {"points": E12 + 1}, VIOLATED, "points", "1000000000000"),
+    ("AdjustPoints", {"actor": ""}, VIOLATED, "actor", "1"),
+    ("AdjustPoints", {"reason": ""}, VIOLATED, "reason", "1"),
+    ("ApproveAdjustment", {"actor": ""}, VIOLATED, "actor", "1"),
+    ("RejectAdjustment", {"reason": ""}, VIOLATED, "reason", "1"),
+    ("ListAdjustments", {"state": 77}, VIOLATED, "state", "defined"),
     # too many at once
     ("BatchRecordActivities", {"activities": (1001,)}, VIOLATED, "activities", "1000"),
     ("StreamActivities", {"activities": (1001,)}, VIOLATED, "activities", "1000"),
@@ -130,6 +149,7 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
             ("ReverseActivity", "order.reversal_id", "back-1", "order.reason", "other"),
             ("HoldPoints", "request_id", "hold-1", "points", 11),
             ("CreditPoints", "request_id", "credit-1", "points", 11),
+            ("AdjustPoints", "request_id", "adjust-1", "points", 11),
             ("CaptureHold", "request_id", "capture-1", "points", 3),
             ("SubmitScores", "request_id", "scores-1", "scores[0].score", 6),
             ("CreateReward", "request_id", "mug-1", "reward.price_points", 21),

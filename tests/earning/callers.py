@@ -13,8 +13,11 @@ import pytest
 from guerdon.earning.v1 import activity_pb2, ledger_pb2, member_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import member_service_pb2 as members_pb
+from guerdon.earning.v1 import points_pb2 as points_types
+from guerdon.earning.v1 import points_service_pb2 as points_pb
 from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceStub
 from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceStub
+from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceStub
 from guerdon.feed.v1 import feed_service_pb2 as feed_pb
 from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from services.earning import service
@@ -27,6 +30,7 @@ from tests.tiers.publisher import publishing
 if TYPE_CHECKING:
     from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceAsyncStub
     from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceAsyncStub
+    from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceAsyncStub
 
 PARTITIONS = 16
 
@@ -52,6 +56,10 @@ class Caller:
     @property
     def members(self) -> "MemberServiceAsyncStub":
         return MemberServiceStub(self.channel)
+
+    @property
+    def points(self) -> "PointsServiceAsyncStub":
+        return PointsServiceStub(self.channel)
 
     def key(self) -> Key:
         return Key(request_id=f"q-{next(self.numbers)}", program_id=PROGRAM)
@@ -125,6 +133,50 @@ class Caller:
     async def hold(self, points: int, member_id: str = "ann") -> ledger_pb2.Hold:
         request = pb.HoldPointsRequest(**self.key(), member_id=member_id, points=points)
         return (await self.earning.HoldPoints(request)).hold
+
+    async def transfer(
+        self, points: int, to: str = "bob", member_id: str = "ann"
+    ) -> points_types.Transfer:
+        request = points_pb.TransferPointsRequest(
+            **self.key(),
+            from_member_id=member_id,
+            to_member_id=to,
+            points=points,
+            reason="happy birthday",
+        )
+        return (await self.points.TransferPoints(request)).transfer
+
+    async def adjust(
+        self, points: int, member_id: str = "ann", actor: str = "cara"
+    ) -> points_types.Adjustment:
+        request = points_pb.AdjustPointsRequest(
+            **self.key(), member_id=member_id, points=points, actor=actor, reason="a late parcel"
+        )
+        return (await self.points.AdjustPoints(request)).adjustment
+
+    async def approve(self, adjustment_id: str, actor: str = "dan") -> points_types.Adjustment:
+        request = points_pb.ApproveAdjustmentRequest(
+            **self.key(), adjustment_id=adjustment_id, actor=actor
+        )
+        return (await self.points.ApproveAdjustment(request)).adjustment
+
+    async def reject(self, adjustment_id: str, actor: str = "dan") -> points_types.Adjustment:
+        request = points_pb.RejectAdjustmentRequest(
+            **self.key(), adjustment_id=adjustment_id, actor=actor, reason="no parcel was late"
+        )
+        return (await self.points.RejectAdjustment(request)).adjustment
+
+    async def entries(self, member_id: str = "ann") -> list[ledger_pb2.Entry]:
+        """Entries, the newest first."""
+        request = pb.ListEntriesRequest(program_id=PROGRAM, member_id=member_id, page_size=1_000)
+        return list((await self.earning.ListEntries(request)).entries)
+
+    async def credit(self, points: int, member_id: str = "ann") -> None:
+        await self.earning.CreditPoints(
+            pb.CreditPointsRequest(
+                **self.key(), member_id=member_id, points=points, reason="a gift"
+            )
+        )
 
     async def verified(self) -> list[str]:
         """What VerifyLedger finds wrong."""

@@ -1,7 +1,7 @@
 """The proto lists every refusal of earning, and nothing else."""
 
 from guerdon.earning.v1.error_reason_pb2 import ErrorReason
-from services.earning import program, refusals
+from services.earning import program, refusals, refusals_points
 from shared import errors, programs
 
 SHARED = (
@@ -26,7 +26,7 @@ def test_the_proto_has_one_value_for_each_refusal() -> None:
     own = {
         each.reason
         for each in errors.registered().values()
-        if each.__module__ in {program.__name__, refusals.__name__}
+        if each.__module__ in {each.__name__ for each in (program, refusals, refusals_points)}
     }
     listed = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}  # noqa: SIM118
     assert listed - {"UNSPECIFIED"} == own | {each.reason for each in SHARED}

@@ -70,7 +70,8 @@ def check(made: Books) -> None:
     for movement in made.movements:
         audit.add(movement.entry)
     audit.finish(made.wallet, open_lots, ())
-    assert [each for each in audit.violations if each.rule != "holds_equal_entries"] == []
+    unstored = {"holds_equal_entries", "adjustments_equal_entries"}  # only the books are here
+    assert [each for each in audit.violations if each.rule not in unstored] == []
 
 
 # Pending ------------------------------------------------------------------------------------------

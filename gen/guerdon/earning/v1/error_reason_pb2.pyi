@@ -253,6 +253,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "CURRENCY_NOT_SPENDABLE", "domain": "guerdon", "metadata": {"currency_id": "status-miles"}}
     """
+    ERROR_REASON_ADJUSTMENT_NOT_FOUND: _ErrorReason.ValueType  # 97
+    """NOT_FOUND: no adjustment of the program has this identifier.
+
+    {"reason": "ADJUSTMENT_NOT_FOUND", "domain": "guerdon", "metadata": {"adjustment_id": "3f2a01JB"}}
+    """
+    ERROR_REASON_ADJUSTMENT_CLOSED: _ErrorReason.ValueType  # 98
+    """FAILED_PRECONDITION: the adjustment has come to its end.
+
+    {"reason": "ADJUSTMENT_CLOSED", "domain": "guerdon",
+     "metadata": {"adjustment_id": "3f2a01JB", "state": "rejected"}}
+    """
+    ERROR_REASON_SAME_ACTOR: _ErrorReason.ValueType  # 99
+    """FAILED_PRECONDITION: whoever asked for an adjustment does not approve it.
+
+    {"reason": "SAME_ACTOR", "domain": "guerdon", "metadata": {"actor": "cara"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -489,5 +505,21 @@ ERROR_REASON_CURRENCY_NOT_SPENDABLE: ErrorReason.ValueType  # 72
 """FAILED_PRECONDITION: points of the currency only count; they can be neither held nor spent.
 
 {"reason": "CURRENCY_NOT_SPENDABLE", "domain": "guerdon", "metadata": {"currency_id": "status-miles"}}
+"""
+ERROR_REASON_ADJUSTMENT_NOT_FOUND: ErrorReason.ValueType  # 97
+"""NOT_FOUND: no adjustment of the program has this identifier.
+
+{"reason": "ADJUSTMENT_NOT_FOUND", "domain": "guerdon", "metadata": {"adjustment_id": "3f2a01JB"}}
+"""
+ERROR_REASON_ADJUSTMENT_CLOSED: ErrorReason.ValueType  # 98
+"""FAILED_PRECONDITION: the adjustment has come to its end.
+
+{"reason": "ADJUSTMENT_CLOSED", "domain": "guerdon",
+ "metadata": {"adjustment_id": "3f2a01JB", "state": "rejected"}}
+"""
+ERROR_REASON_SAME_ACTOR: ErrorReason.ValueType  # 99
+"""FAILED_PRECONDITION: whoever asked for an adjustment does not approve it.
+
+{"reason": "SAME_ACTOR", "domain": "guerdon", "metadata": {"actor": "cara"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from guerdon.earning.v1 import activity_pb2 as _activity_pb2
 from guerdon.earning.v1 import ledger_pb2 as _ledger_pb2
 from guerdon.earning.v1 import member_pb2 as _member_pb2
+from guerdon.earning.v1 import points_pb2 as _points_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -341,3 +342,73 @@ class PointsExpired(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PointsExpired: _TypeAlias = PointsExpired  # noqa: Y015
+
+@_typing.final
+class PointsTransferred(_message.Message):
+    """Points went from one member to another; told once of each of the two."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_KEY_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    OTHER_MEMBER_KEY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    member_key: _builtins.str
+    """The internal key of the member."""
+    points: _builtins.int
+    """The points: positive for the member who got them, negative for the one who gave them."""
+    currency_id: _builtins.str
+    """The points currency."""
+    other_member_key: _builtins.str
+    """The internal key of the other member."""
+    reason: _builtins.str
+    """Why they went."""
+    request_id: _builtins.str
+    """The request that moved them."""
+    def __init__(
+        self,
+        *,
+        member_key: _builtins.str = ...,
+        points: _builtins.int = ...,
+        currency_id: _builtins.str = ...,
+        other_member_key: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_id", b"currency_id", "member_key", b"member_key", "other_member_key", b"other_member_key", "points", b"points", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PointsTransferred: _TypeAlias = PointsTransferred  # noqa: Y015
+
+@_typing.final
+class AdjustmentChanged(_message.Message):
+    """An adjustment was booked, or it waits for another actor, or was rejected."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_KEY_FIELD_NUMBER: _builtins.int
+    ADJUSTMENT_FIELD_NUMBER: _builtins.int
+    member_key: _builtins.str
+    """The internal key of the member."""
+    @_builtins.property
+    def adjustment(self) -> _points_pb2.Adjustment:
+        """The adjustment after the change; it carries no member_id."""
+
+    def __init__(
+        self,
+        *,
+        member_key: _builtins.str = ...,
+        adjustment: _points_pb2.Adjustment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "member_key", b"member_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdjustmentChanged: _TypeAlias = AdjustmentChanged  # noqa: Y015

@@ -272,6 +272,8 @@ class Entry(_message.Message):
     LOT_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     SLIDE_TIME_FIELD_NUMBER: _builtins.int
     CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    APPROVER_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The entry's place in the wallet's chain, counted from 1 without a gap."""
     type: Global___EntryType.ValueType
@@ -290,6 +292,10 @@ class Entry(_message.Message):
     """The lot that the entry made, made available or dated again; 0 when there is none."""
     currency_id: _builtins.str
     """The points currency of the wallet."""
+    actor: _builtins.str
+    """Who did it by hand; empty for everything that nobody did by hand."""
+    approver: _builtins.str
+    """Who else approved it; empty when it needed nobody else."""
     @_builtins.property
     def postings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Posting]:
         """The amounts moved, one per account; they sum to zero."""
@@ -342,10 +348,12 @@ class Entry(_message.Message):
         lot_expire_time: _timestamp_pb2.Timestamp | None = ...,
         slide_time: _timestamp_pb2.Timestamp | None = ...,
         currency_id: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        approver: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "explanation", b"explanation", "lot_available_time", b"lot_available_time", "lot_expire_time", b"lot_expire_time", "occurred_time", b"occurred_time", "slide_time", b"slide_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "chain_hash", b"chain_hash", "create_time", b"create_time", "currency_id", b"currency_id", "explanation", b"explanation", "lot_available_time", b"lot_available_time", "lot_expire_time", b"lot_expire_time", "lot_sequence", b"lot_sequence", "lot_uses", b"lot_uses", "occurred_time", b"occurred_time", "points_available_after", b"points_available_after", "postings", b"postings", "reason", b"reason", "reference", b"reference", "sequence", b"sequence", "slide_time", b"slide_time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "actor", b"actor", "approver", b"approver", "chain_hash", b"chain_hash", "create_time", b"create_time", "currency_id", b"currency_id", "explanation", b"explanation", "lot_available_time", b"lot_available_time", "lot_expire_time", b"lot_expire_time", "lot_sequence", b"lot_sequence", "lot_uses", b"lot_uses", "occurred_time", b"occurred_time", "points_available_after", b"points_available_after", "postings", b"postings", "reason", b"reason", "reference", b"reference", "sequence", b"sequence", "slide_time", b"slide_time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

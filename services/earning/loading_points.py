@@ -1,0 +1,70 @@
+"""What commands about points that are moved by hand need: names, wallets with lots, adjustments."""
+
+from collections.abc import Iterable, Sequence
+
+from services.earning import store_points
+from services.earning.commands import Command
+from services.earning.commands_points import (
+    ApproveAdjustment,
+    DecideAdjustment,
+    MovePoints,
+    RejectAdjustment,
+    TransferPoints,
+)
+from services.earning.domain import CurrencyId, MemberId
+from services.earning.rules import Program
+from services.earning.world import AdjustmentKey, Identifier, WalletKey, World
+from shared.database import Tx
+
+
+def only(commands: Iterable[Command]) -> list[MovePoints]:
+    """Those of the commands that move points by hand."""
+    return [each for each in commands if isinstance(each, MovePoints)]
+
+
+def names(command: MovePoints) -> tuple[Identifier, ...]:
+    """Identifiers that a command speaks of."""
+    return tuple((command.program_id, each) for each in _members(command))
+
+
+def _members(command: MovePoints) -> tuple[MemberId, ...]:
+    if isinstance(command, TransferPoints):
+        return (command.from_member_id, command.to_member_id)
+    return () if isinstance(command, DecideAdjustment) else (command.member_id,)
+
+
+async def wallets(tx: Tx, world: World, commands: Sequence[MovePoints]) -> set[WalletKey]:
+    """Wallets of the members, and of the adjustments, that commands speak of."""
+    if not commands:
+        return set()
+    keys = {
+        (name[0], world.keys[name], currency_id)
+        for command in commands
+        for name in names(command)
+        if name in world.keys and name not in world.claimed
+        for currency_id in _currencies(world.programs[name[0]], command)
+    }
+    owners = await store_points.owners_of_adjustments(tx, _adjustments(commands))
+    return keys | set(owners.values())
+
+
+async def load(tx: Tx, world: World, commands: Sequence[MovePoints]) -> None:
+    """Load the adjustments that commands decide; their wallets are locked."""
+    if commands:
+        world.adjustments = await store_points.load_adjustments(tx, _adjustments(commands))
+
+
+def _adjustments(commands: Iterable[MovePoints]) -> list[AdjustmentKey]:
+    return [
+        (each.program_id, each.adjustment_id)
+        for each in commands
+        if isinstance(each, ApproveAdjustment | RejectAdjustment)
+    ]
+
+
+def _currencies(program: Program, command: MovePoints) -> set[CurrencyId]:
+    """The first currency, which says whether there is a member, and the one that is asked for."""
+    found = {program.currency_id}
+    if not isinstance(command, DecideAdjustment) and command.currency_id in program.currencies:
+        found.add(command.currency_id)
+    return found

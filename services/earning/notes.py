@@ -1,0 +1,45 @@
+"""What is kept with an entry that no rule decided: who did it, and which entry is its other half.
+
+The text stands where an entry of an activity has its explanation, so that the hash covers it; it is
+a JSON object, and an explanation of rules is a JSON array.
+"""
+
+import json
+
+from services.earning.domain import MemberKey
+from shared.values import value
+
+
+@value
+class Note:
+    """Who did it, who else approved it, and the entry of another wallet that belongs to it."""
+
+    actor: str = ""
+    approver: str = ""
+    other_member_key: MemberKey = MemberKey("")
+    other_sequence: int = 0
+
+
+NO_NOTE = Note()
+_NAMES = ("actor", "approver", "other_member_key", "other_sequence")
+
+
+def written(note: Note) -> str:
+    """The text of a note as it is stored and hashed; what is empty is left out."""
+    said = {name: getattr(note, name) for name in _NAMES if getattr(note, name)}
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":")) if said else ""
+
+
+def is_note(text: str) -> bool:
+    """Whether a stored text is a note, not an explanation of rules."""
+    return text.startswith("{")
+
+
+def read(text: str) -> Note:
+    """The note of a stored text; one that is none, or was tampered with, says nothing."""
+    if not is_note(text):
+        return NO_NOTE
+    try:
+        return Note(**json.loads(text))
+    except (TypeError, ValueError):
+        return NO_NOTE

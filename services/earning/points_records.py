@@ -1,0 +1,86 @@
+"""Points that are moved by hand, as they are kept, answered and told: transfers and adjustments."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from services.earning.domain import CurrencyId, MemberKey, ProgramId
+from shared.values import value
+
+AdjustmentId = NewType("AdjustmentId", str)
+
+# Records and answers -----------------------------------------------------------------------------
+
+
+class AdjustmentState(StrEnum):
+    """What has become of an adjustment; all but AWAITING_APPROVAL are final."""
+
+    AWAITING_APPROVAL = "awaiting_approval"
+    BOOKED = "booked"
+    REJECTED = "rejected"
+
+
+@value
+class Adjustment:
+    """A correction of a wallet: who asked for it and why, and who decided it.
+
+    `member_key` is the wallet's member, and once it is booked that of the wallet it was booked on.
+    `decider` is empty while it waits, and when it needed nobody but the actor.
+    """
+
+    program_id: ProgramId
+    adjustment_id: AdjustmentId
+    member_key: MemberKey
+    currency_id: CurrencyId
+    points: int
+    actor: str
+    reason: str
+    state: AdjustmentState
+    create_time: datetime
+    decider: str = ""
+    rejection_reason: str = ""
+    decide_time: datetime | None = None
+    entry_sequence: int = 0
+
+
+@value
+class TransferredLot:
+    """What went of one lot: the entries of both wallets, and when the points end."""
+
+    points: int
+    expire_time: datetime | None
+    from_sequence: int
+    to_sequence: int
+
+
+@value
+class Transferred:
+    """Points that went from one wallet to another, lot by lot in the order of use."""
+
+    currency_id: CurrencyId
+    points: int
+    create_time: datetime
+    lots: tuple[TransferredLot, ...]
+
+
+# Events ------------------------------------------------------------------------------------------
+
+
+@value
+class PointsTransferred:
+    """Points came from another member, or went to it when they are below zero."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    currency_id: CurrencyId
+    points: int
+    other_member_key: MemberKey
+    reason: str
+    request_id: str
+
+
+@value
+class AdjustmentChanged:
+    """An adjustment was booked, waits for another actor, or was rejected."""
+
+    adjustment: Adjustment

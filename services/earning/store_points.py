@@ -1,0 +1,135 @@
+"""Adjustments: loaded, saved, listed; the only SQL about them."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from services.earning import tables
+from services.earning.domain import CurrencyId, MemberKey, ProgramId
+from services.earning.points_records import Adjustment, AdjustmentId, AdjustmentState
+from services.earning.world import AdjustmentKey, WalletKey, World
+from shared.database import Row, Tx, to_micros
+
+_ADJUSTMENT = ("program_id", "adjustment_id")
+
+_adjustments = tables.adjustments.c
+_owner = [
+    _adjustments[name] for name in ("program_id", "adjustment_id", "member_key", "currency_id")
+]
+_page = (
+    sa.select(tables.adjustments)
+    .where(
+        _adjustments.program_id == sa.bindparam("program_id"),
+        _adjustments.state.in_(sa.bindparam("states", expanding=True)),
+        sa.or_(
+            _adjustments.create_time < sa.bindparam("before_time", type_=sa.BigInteger),
+            sa.and_(
+                _adjustments.create_time == sa.bindparam("before_time", type_=sa.BigInteger),
+                _adjustments.adjustment_id < sa.bindparam("before_id"),
+            ),
+        ),
+    )
+    .order_by(_adjustments.create_time.desc(), _adjustments.adjustment_id.desc())
+    .limit(sa.bindparam("count"))
+)
+
+
+# Loading -----------------------------------------------------------------------------------------
+
+
+async def owners_of_adjustments(
+    tx: Tx, keys: Collection[AdjustmentKey]
+) -> dict[AdjustmentKey, WalletKey]:
+    """Wallets that adjustments were asked for; unknown ones are left out."""
+    found = await tx.select(_owner, list(keys), key=_ADJUSTMENT)
+    return {
+        (row.program_id, row.adjustment_id): (
+            row.program_id,
+            MemberKey(row.member_key),
+            CurrencyId(row.currency_id),
+        )
+        for row in found
+    }
+
+
+async def load_adjustments(
+    tx: Tx, keys: Collection[AdjustmentKey]
+) -> dict[AdjustmentKey, Adjustment]:
+    """Adjustments; for a decision, behind the lock of their wallets."""
+    found = await tx.select(tables.adjustments, list(keys), key=_ADJUSTMENT)
+    return {(row.program_id, row.adjustment_id): adjustment_of(row) for row in found}
+
+
+async def page(
+    tx: Tx,
+    program_id: ProgramId,
+    states: Sequence[AdjustmentState],
+    *,
+    before: tuple[datetime, str],
+    count: int,
+) -> list[Adjustment]:
+    """Adjustments in some states, the newest first, at most `count`."""
+    found = await tx.fetch(
+        _page,
+        {
+            "program_id": program_id,
+            "states": [each.value for each in states],
+            "before_time": to_micros(before[0]),
+            "before_id": before[1],
+            "count": count,
+        },
+    )
+    return [adjustment_of(row) for row in found]
+
+
+def adjustment_of(row: Row) -> Adjustment:
+    """The adjustment of a row."""
+    return Adjustment(
+        program_id=row.program_id,
+        adjustment_id=AdjustmentId(row.adjustment_id),
+        member_key=row.member_key,
+        currency_id=row.currency_id,
+        points=row.points,
+        actor=row.actor,
+        reason=row.reason,
+        state=AdjustmentState(row.state),
+        create_time=row.create_time,
+        decider=row.decider,
+        rejection_reason=row.rejection_reason,
+        decide_time=row.decide_time,
+        entry_sequence=row.entry_sequence,
+    )
+
+
+# Saving ------------------------------------------------------------------------------------------
+
+
+async def save(tx: Tx, world: World) -> None:
+    """Write the adjustments that commands made or decided."""
+    if not world.changed_adjustments:
+        return
+    made = sorted(world.made_adjustments)
+    await tx.insert(tables.adjustments, [_row(world.adjustments[key]) for key in made])
+    changed = sorted(world.changed_adjustments - world.made_adjustments)
+    await tx.update(
+        tables.adjustments, [_row(world.adjustments[key]) for key in changed], key=_ADJUSTMENT
+    )
+
+
+def _row(adjustment: Adjustment) -> dict[str, object]:
+    return {
+        "program_id": adjustment.program_id,
+        "adjustment_id": adjustment.adjustment_id,
+        "member_key": adjustment.member_key,
+        "currency_id": adjustment.currency_id,
+        "points": adjustment.points,
+        "actor": adjustment.actor,
+        "reason": adjustment.reason,
+        "state": adjustment.state.value,
+        "create_time": adjustment.create_time,
+        "decider": adjustment.decider,
+        "rejection_reason": adjustment.rejection_reason,
+        "decide_time": adjustment.decide_time,
+        "entry_sequence": adjustment.entry_sequence,
+    }

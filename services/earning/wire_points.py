@@ -1,0 +1,161 @@
+"""Requests about points that are moved by hand as commands, and what came of them as messages."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha256
+from typing import TypeAlias
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from guerdon.earning.v1 import events_pb2, points_pb2
+from guerdon.earning.v1 import points_service_pb2 as pb
+from services.earning.commands_points import (
+    AdjustPoints,
+    ApproveAdjustment,
+    DecideAdjustment,
+    RejectAdjustment,
+    TransferPoints,
+)
+from services.earning.domain import CurrencyId, MemberId, ProgramId
+from services.earning.points_records import (
+    Adjustment,
+    AdjustmentChanged,
+    AdjustmentId,
+    AdjustmentState,
+    PointsTransferred,
+    Transferred,
+)
+
+Deciding: TypeAlias = pb.ApproveAdjustmentRequest | pb.RejectAdjustmentRequest
+_State: TypeAlias = points_pb2.Adjustment.State.ValueType
+_STATES: Mapping[AdjustmentState, _State] = {
+    each: points_pb2.Adjustment.State.Value(f"STATE_{each.name}") for each in AdjustmentState
+}
+
+# Commands ----------------------------------------------------------------------------------------
+
+
+def transfer_from_proto(request: pb.TransferPointsRequest) -> TransferPoints:
+    """Command of a TransferPoints call."""
+    return TransferPoints(
+        program_id=ProgramId(request.program_id),
+        request_id=request.request_id,
+        digest=_digest(request),
+        from_member_id=MemberId(request.from_member_id),
+        to_member_id=MemberId(request.to_member_id),
+        currency_id=CurrencyId(request.currency_id),
+        points=request.points,
+        reason=request.reason,
+    )
+
+
+def adjust_from_proto(request: pb.AdjustPointsRequest, unique: str) -> AdjustPoints:
+    """Command of an AdjustPoints call; `unique` makes the identifier of the adjustment."""
+    return AdjustPoints(
+        program_id=ProgramId(request.program_id),
+        request_id=request.request_id,
+        digest=_digest(request),
+        member_id=MemberId(request.member_id),
+        currency_id=CurrencyId(request.currency_id),
+        points=request.points,
+        actor=request.actor,
+        reason=request.reason,
+        unique=unique,
+    )
+
+
+def decide_from_proto(request: Deciding) -> DecideAdjustment:
+    """Command of an ApproveAdjustment or RejectAdjustment call."""
+    program_id, adjustment_id = ProgramId(request.program_id), AdjustmentId(request.adjustment_id)
+    if isinstance(request, pb.ApproveAdjustmentRequest):
+        return ApproveAdjustment(
+            program_id=program_id,
+            request_id=request.request_id,
+            digest=_digest(request),
+            adjustment_id=adjustment_id,
+            actor=request.actor,
+        )
+    return RejectAdjustment(
+        program_id=program_id,
+        request_id=request.request_id,
+        digest=_digest(request),
+        adjustment_id=adjustment_id,
+        actor=request.actor,
+        reason=request.reason,
+    )
+
+
+def states_from_proto(state: _State) -> tuple[AdjustmentState, ...]:
+    """States that a list is asked for: all of them when it names none."""
+    named = tuple(each for each, number in _STATES.items() if number == state)
+    return named or tuple(_STATES)
+
+
+def _digest(message: Message) -> str:
+    return sha256(message.SerializeToString(deterministic=True)).hexdigest()
+
+
+# Answers and events ------------------------------------------------------------------------------
+
+
+def transfer_to_proto(
+    request: pb.TransferPointsRequest, transferred: Transferred
+) -> points_pb2.Transfer:
+    """A transfer, with the members as the request names them."""
+    message = points_pb2.Transfer(
+        from_member_id=request.from_member_id,
+        to_member_id=request.to_member_id,
+        currency_id=transferred.currency_id,
+        points=transferred.points,
+        reason=request.reason,
+    )
+    _stamp(message.create_time, transferred.create_time)
+    for lot in transferred.lots:
+        added = message.lots.add(
+            points=lot.points, from_sequence=lot.from_sequence, to_sequence=lot.to_sequence
+        )
+        if lot.expire_time is not None:
+            _stamp(added.expire_time, lot.expire_time)
+    return message
+
+
+def adjustment_to_proto(adjustment: Adjustment, member_id: str = "") -> points_pb2.Adjustment:
+    """An adjustment; events carry no identifier of the member."""
+    message = points_pb2.Adjustment(
+        adjustment_id=adjustment.adjustment_id,
+        member_id=member_id,
+        currency_id=adjustment.currency_id,
+        points=adjustment.points,
+        actor=adjustment.actor,
+        reason=adjustment.reason,
+        state=_STATES[adjustment.state],
+        decider=adjustment.decider,
+        rejection_reason=adjustment.rejection_reason,
+        entry_sequence=adjustment.entry_sequence,
+    )
+    _stamp(message.create_time, adjustment.create_time)
+    if adjustment.decide_time is not None:
+        _stamp(message.decide_time, adjustment.decide_time)
+    return message
+
+
+def event_message(event: PointsTransferred | AdjustmentChanged) -> Message:
+    """An event as the feed has it."""
+    if isinstance(event, AdjustmentChanged):
+        return events_pb2.AdjustmentChanged(
+            member_key=event.adjustment.member_key,
+            adjustment=adjustment_to_proto(event.adjustment),
+        )
+    return events_pb2.PointsTransferred(
+        member_key=event.member_key,
+        points=event.points,
+        currency_id=event.currency_id,
+        other_member_key=event.other_member_key,
+        reason=event.reason,
+        request_id=event.request_id,
+    )
+
+
+def _stamp(stamp: Timestamp, value: datetime) -> None:
+    stamp.FromDatetime(value)
