@@ -23,6 +23,7 @@ from shared.database import Database, Tx
 _PAGE_SIZE = 50
 _PAGE_SIZE_MAX = 1_000
 _EXPORT_PAGE = 500
+_WALLETS_MAX = 100
 _SEQUENCE_END = 2**62
 _TIME_END = datetime.max.replace(tzinfo=UTC)
 
@@ -84,7 +85,9 @@ class MemberQueries:
             member = await self._member(tx, program_id, member_id)
             keys = await store_members.family(tx, program_id, member.member_key)
             wallets = await store_members.wallets(tx, program_id, keys)
-        yield Exported(member=member, wallets=wallets)
+        yield Exported(member=member, wallets=wallets[:_WALLETS_MAX])
+        for start in range(_WALLETS_MAX, len(wallets), _WALLETS_MAX):
+            yield Exported(wallets=wallets[start : start + _WALLETS_MAX])
         for wallet in wallets:
             async for entries in self._entries(wallet):
                 yield Exported(entries=entries)

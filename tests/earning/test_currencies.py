@@ -106,13 +106,14 @@ async def test_a_retry_is_answered_alike_and_books_no_mile_twice(caller: Caller)
 
 
 async def test_a_preview_shows_all_currencies_also_those_that_get_nothing(caller: Caller) -> None:
-    async def preview(type_: str) -> activity_pb2.ActivityRecord:
-        activity = purchase("p-1", amount=1_000, type_=type_)
+    async def preview(type_: str, member_id: str = "ann") -> activity_pb2.ActivityRecord:
+        activity = purchase("p-1", member_id, amount=1_000, type_=type_)
         request = pb.PreviewActivityRequest(program_id=PROGRAM, activity=activity)
         return (await caller.earning.PreviewActivity(request)).record
 
     await caller.enroll()
     assert miles(await preview("purchase")) == (15, [])
+    assert miles(await preview("purchase", "somebody new")) == (15, [])
     nothing = await preview("visit")
     assert miles(nothing) == (0, [])
     (outcome,) = nothing.further_earnings[0].explanation.rules
@@ -166,6 +167,17 @@ async def test_a_return_takes_each_currency_s_share(caller: Caller) -> None:
     assert [each.points for each in rest.further_reversals] == [13]
     assert list(rest.further_reversals[0].line_points) == [5, 8]
     assert await available(caller) == (0, 0)
+    assert await caller.verified() == []
+
+
+async def test_a_return_takes_back_what_rules_gave_that_are_gone(caller: Caller) -> None:
+    await caller.record(purchase("a-1", amount=1_000))
+    doubled = {**BASE, "base": {"points": 2, "per_amount_minor": 100}}
+    await apply(caller, currencies=[POINTS, MILES], rules=[doubled])
+    taken = await reverse(caller, order("r-1", "a-1", amount=500))
+    assert (taken.points, [each.points for each in taken.further_reversals]) == (5, [7])
+    assert not (await caller.record(purchase("a-2", amount=100))).record.further_earnings
+    assert await available(caller) == (7, 8)
     assert await caller.verified() == []
 
 

@@ -671,7 +671,7 @@ class ExportMemberResponse(_message.Message):
 
     @_builtins.property
     def wallets(self) -> _containers.RepeatedCompositeFieldContainer[_ledger_pb2.Wallet]:
-        """The wallets of the member, one for each currency."""
+        """The wallets of the member and of those merged into it, one for each currency."""
 
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[_ledger_pb2.Entry]:
