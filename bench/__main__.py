@@ -1,6 +1,6 @@
 """Runs scenarios, prints their figures and writes them down.
 
-Usage: python -m bench [earning] [standing] [replay]
+Usage: python -m bench [earning] [standing] [replay] [sweep]
 """
 
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from rich.console import Console
 
-from bench import report, scenarios
+from bench import report, scenarios, sweep
 from bench.report import Figure
 from bench.servers import ROOT
 from shared.rpc import loop
@@ -17,6 +17,7 @@ SCENARIOS: Mapping[str, Callable[[], Awaitable[list[Figure]]]] = {
     "earning": scenarios.earning_figures,
     "standing": scenarios.standing_figures,
     "replay": scenarios.replay_figures,
+    "sweep": sweep.sweep_figures,
 }
 
 

