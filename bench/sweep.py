@@ -34,7 +34,7 @@ PROGRAM_ID = ProgramId("sweep")
 POINTS = CurrencyId("points")
 WALLETS, LOTS_EACH = 20_000, 10
 DAYS = 10
-ROUNDS = 1
+ROUNDS = 3
 CALLERS, CALLERS_SECONDS, CALLS_MAX = 8, 4.0, 20_000
 _CHUNK = 1_000
 _BATCH, _LANES = 128, 3
@@ -68,13 +68,11 @@ def program() -> EarningProgram:
 
 async def sweep_figures() -> list[Figure]:
     """200,000 lots of 20,000 wallets end at one instant, on PostgreSQL."""
-    rounds: list[Swept] = []
     with ExitStack() as stack:
         database = stack.enter_context(postgres())
         source = database.create("bench_sweep")
         await _fill(source)
-        for number in range(ROUNDS):
-            rounds.append(await _round(database, number))
+        rounds = [await _round(database, number) for number in range(ROUNDS)]
         calm, sweeping = await _callers(database)
     swept = middle(rounds, lambda each: each.ratio)
     lots = WALLETS * LOTS_EACH
@@ -208,7 +206,9 @@ def _advance() -> clock_pb.AdvanceClockRequest:
 
 
 async def _until_swept(database: Database) -> None:
-    due = sa.select(tables.wallets.c.member_key).where(tables.wallets.c.next_time <= _SWEPT).limit(1)
+    due = (
+        sa.select(tables.wallets.c.member_key).where(tables.wallets.c.next_time <= _SWEPT).limit(1)
+    )
     began = monotonic()
     while True:
         async with database.reading() as tx:
@@ -231,8 +231,7 @@ async def _written(database: Database) -> list[dict[sa.Table, Rows]]:
             },
         }
         changed = [
-            tables.lots.c[name]
-            for name in (*_WALLET, "lot_sequence", "remaining", "is_open")
+            tables.lots.c[name] for name in (*_WALLET, "lot_sequence", "remaining", "is_open")
         ]
         found[tables.lots] = await _rows_of(tx, sa.select(*changed))
     if len(found[tables.entries]) != WALLETS or len(found[tables.lot_uses]) != len(

@@ -42,6 +42,8 @@ from shared.work import Followed, Work, partition_of_item
 _log = structlog.get_logger(__name__)
 _FEED_SERVICE = feed_pb.DESCRIPTOR.services_by_name["FeedService"].full_name
 _RETRY_SECONDS = 1.0
+# One is decided while the database writes the other.
+_JOBS_LANES = 2
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -88,9 +90,14 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writing:
-    """The write path of a service, and the followers that feed it."""
+    """The write path of a service, and the followers that feed it.
+
+    What jobs do in bulk goes through `jobs_commit`, which has a queue and transactions of its own:
+    callers never wait behind it.
+    """
 
     group_commit: GroupCommit
+    jobs_commit: GroupCommit
     followers: Mapping[str, Follower]
     on_intentions: list[Callable[[], None]]
 
@@ -168,16 +175,19 @@ def write_path(
     async def park(followed: Followed, error: Exception) -> None:
         await feed_log.park(database, base.tables, followed, error)
 
-    group_commit = GroupCommit(
-        executor.execute,
-        route=lambda item: partition_of_item(item, settings.partitions),
-        park=park,
-        lanes_max=1 if database.dialect == "sqlite" else settings.lanes,
-        batch_max=settings.batch_max,
-        queue_max=settings.queue_max,
-        service=base.service,
-        ids=base.ids,
-    )
+    def commit(service: str, lanes: int) -> GroupCommit:
+        return GroupCommit(
+            executor.execute,
+            route=lambda item: partition_of_item(item, settings.partitions),
+            park=park,
+            lanes_max=1 if database.dialect == "sqlite" else lanes,
+            batch_max=settings.batch_max,
+            queue_max=settings.queue_max,
+            service=service,
+            ids=base.ids,
+        )
+
+    group_commit = commit(base.service, settings.lanes)
     followers = {
         source: Follower(
             source=source,
@@ -192,7 +202,12 @@ def write_path(
         )
         for source, translate in (translates or {}).items()
     }
-    return Writing(group_commit=group_commit, followers=followers, on_intentions=on_intentions)
+    return Writing(
+        group_commit=group_commit,
+        jobs_commit=commit(f"{base.service}-jobs", _JOBS_LANES),
+        followers=followers,
+        on_intentions=on_intentions,
+    )
 
 
 async def start(base: Base[S], writing: Writing, parts: Parts) -> Running:
@@ -274,6 +289,7 @@ async def _release(base: Base[S], writing: Writing, parts: Parts) -> None:
         for closer in parts.closers:
             stack.push_async_callback(closer)
         stack.push_async_callback(writing.group_commit.close)
+        stack.push_async_callback(writing.jobs_commit.close)
 
 
 async def _opened(settings: ServiceSettings, service: str, metadata: MetaData) -> Database:

@@ -244,13 +244,13 @@ class Database:
     ) -> "Database":
         """Opens `sqlite:///path` or `postgresql://…` and makes one connection to prove it is there.
 
-        `lanes` is how many transactions may write at once, besides two for workers and jobs;
-        SQLite has one writer whatever it says, and the others wait for their turn.
+        `lanes` is how many transactions may write at once, besides two for jobs and one for
+        workers; SQLite has one writer whatever it says, and the others wait for their turn.
         `isolation` is PostgreSQL's default for transactions that write (`serializable`).
         Raises OSError or a driver's error when the database cannot be reached.
         """
         dialect = dialect_of(url)
-        size = 1 if dialect == "sqlite" else lanes + 2
+        size = 1 if dialect == "sqlite" else lanes + 3
         engine = make_engine(url, schema=schema, writer=True, isolation=isolation)
         writers = Connections(engine, dialect, size, writer=True)
         read_engine = make_engine(url, schema=schema, writer=False, isolation=None)

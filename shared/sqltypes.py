@@ -5,6 +5,7 @@ The rest of the schema uses Text, BigInteger, Integer, Boolean and LargeBinary; 
 """
 
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from sqlalchemy import BigInteger, Dialect, MetaData, Text
 from sqlalchemy.ext.compiler import compiles
@@ -34,8 +35,12 @@ def to_micros(instant: datetime) -> int:
     return (instant - EPOCH) // MICROSECOND
 
 
+@lru_cache(maxsize=4_096)
 def from_micros(micros: int) -> datetime:
-    """Convert microseconds since 1970 to an aware UTC instant."""
+    """Convert microseconds since 1970 to an aware UTC instant.
+
+    Cached, because the rows of a statement mostly have the same few instants.
+    """
     return EPOCH + timedelta(microseconds=micros)
 
 

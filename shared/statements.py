@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import orjson
 from sqlalchemy import (
@@ -36,6 +36,7 @@ from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.engine.result import result_tuple
 
 from shared import arrays
+from shared.sqltypes import Instant, from_micros
 
 DialectName: TypeAlias = Literal["sqlite", "postgresql"]
 Values: TypeAlias = Sequence[Sequence[object]]
@@ -62,6 +63,7 @@ _PG_TYPES: tuple[tuple[type[object], str, arrays.Encode], ...] = (
 class Plan:
     """One statement: its text, how rows become parameters, and how rows come back.
 
+    `readers` are those of the columns whose values are converted, by place; NULL is always None.
     `many` says that the text takes one row at a time, for `executemany`.
     """
 
@@ -69,7 +71,7 @@ class Plan:
     binders: tuple[Convert | None, ...]
     encoders: tuple[arrays.Encode, ...] = ()
     many: bool = False
-    readers: tuple[Convert | None, ...] | None = None
+    readers: tuple[tuple[int, Convert], ...] = ()
     make_row: Callable[..., AnyRow] | None = None
 
     def parameters(self, values: Values) -> Sequence[object]:
@@ -96,19 +98,16 @@ class Plan:
         if make is None:
             raise TypeError("this statement returns no rows")
         readers = self.readers
-        if readers is None:
+        if not readers:
             return [make(tuple(row)) for row in found]
-        return [
-            make(
-                tuple(
-                    [
-                        value if read is None else read(value)
-                        for value, read in zip(row, readers, strict=True)
-                    ]
-                )
-            )
-            for row in found
-        ]
+        made: list[AnyRow] = []
+        for row in found:
+            values = list(row)
+            for at, read in readers:
+                if values[at] is not None:
+                    values[at] = read(values[at])
+            made.append(make(values))
+        return made
 
 
 def _bound(column: Sequence[object], bind: Convert) -> Sequence[object]:
@@ -289,13 +288,17 @@ class _Sql:
         encoders: tuple[arrays.Encode, ...] = ()
         if self.postgres:
             encoders = tuple(_array_type(table.c[name])[1] for name in names)
-        readers = tuple(self._reader(table.c[name]) for name in returning)
+        readers = tuple(
+            (at, read)
+            for at, name in enumerate(returning)
+            if (read := self._reader(table.c[name])) is not None
+        )
         return Plan(
             sql=text,
             binders=tuple(self._binder(table.c[name]) for name in names),
             encoders=encoders,
             many=many,
-            readers=readers if any(readers) else None,
+            readers=readers,
             make_row=result_tuple(returning) if returning else None,
         )
 
@@ -307,6 +310,8 @@ class _Sql:
     def _reader(self, column: Column[object]) -> Convert | None:
         if isinstance(column.type, LargeBinary):
             return None
+        if isinstance(column.type, Instant):
+            return cast("Convert", from_micros)  # without the detour through SQLAlchemy's wrapper
         return column.type.dialect_impl(self.dialect).result_processor(self.dialect, None)
 
 

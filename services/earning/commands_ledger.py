@@ -32,11 +32,15 @@ class ConfirmActivity:
 
 @value
 class SettleWallet:
-    """Book what the clock has made due of a wallet; nothing happens when nothing is."""
+    """Book what the clock has made due of a wallet; nothing happens when nothing is.
+
+    `weight` is how many decisions it counts for in a batch: a wallet may have many lots.
+    """
 
     program_id: ProgramId
     member_key: MemberKey
     currency_id: CurrencyId
+    weight: int = 1
     request_key: None = None
 
     @property

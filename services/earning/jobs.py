@@ -25,7 +25,9 @@ from shared.jobs import Job
 logger = structlog.get_logger(__name__)
 
 _PIECE = 500
-_WALLETS = 2_000
+_WALLETS = 4_000
+# A wallet has at most as many lots as entries: a batch of 128 decisions has at most 4,096.
+_ENTRIES_A_DECISION = 32
 _COUNTED_MAX = 10_000
 _LOGGED_EVERY = 50_000
 
@@ -110,11 +112,13 @@ class SettleWallets:
                 program_id=each.program_id,
                 member_key=each.member_key,
                 currency_id=each.currency_id,
+                weight=1 + each.entries // _ENTRIES_A_DECISION,
             )
             for each in due
         ]
         refused = 0
-        results = await self._sink.submit_many(commands, wait=True)
+        # Without waiting for room: the whole piece is in the queue, so that batches are full.
+        results = await self._sink.submit_many(commands, wait=False)
         for each, result in zip(due, results, strict=True):
             if isinstance(result, errors.Refusal):
                 refused += 1

@@ -6,10 +6,11 @@ A lot whose end was not fixed when it was made (pending until confirmed, or slid
 becomes available, by the policy then in force.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import TypeAlias
 
 from services.earning import ledger, ledger_clock
@@ -20,6 +21,7 @@ from services.earning.ledger_books import Books
 from shared.values import value
 
 _ACTIVATION, _END, _REMINDER = 1, 2, 3
+_sequence = attrgetter("lot_sequence")
 _Due: TypeAlias = tuple[datetime, int, int, datetime]
 """An instant, what happens, the lot or the days it is about, and the end it is about."""
 
@@ -44,7 +46,7 @@ def settle(books: Books, policy: CurrencyPolicy, now: datetime) -> list[Reminder
         return []
     told: list[Reminder] = []
     slide = books.wallet.slide_time
-    queue = [each for lot in books.lots.values() for each in _due(lot, slide, policy, first, now)]
+    queue = list(_due(books.lots.values(), slide, policy, first, now))
     heapify(queue)
     done: _Due | None = None
     while queue:
@@ -59,7 +61,7 @@ def settle(books: Books, policy: CurrencyPolicy, now: datetime) -> list[Reminder
             )
             books.book(activate(books.wallet, books.lots[number], instant, cause, policy))
             slide = books.wallet.slide_time
-            for each in _due(books.lots[number], slide, policy, first, now):
+            for each in _due((books.lots[number],), slide, policy, first, now):
                 heappush(queue, each)
         elif kind == _END:
             end_lots(books, instant, now)
@@ -73,19 +75,22 @@ def settle(books: Books, policy: CurrencyPolicy, now: datetime) -> list[Reminder
 def end_lots(books: Books, instant: datetime, now: datetime) -> None:
     """Book the end of all lots that ended by `instant`, if anything remains in one."""
     slide = books.wallet.slide_time
-    uses = [
-        LotUse(lot_sequence=lot.lot_sequence, points=-lot.remaining)
+    ended = [
+        lot
         for lot in books.lots.values()
         if lot.remaining and ledger_clock.has_ended(lot, slide, instant)
     ]
-    if not uses:
+    if not ended:
         return
+    ended.sort(key=_sequence)
+    uses = tuple([LotUse(lot_sequence=lot.lot_sequence, points=-lot.remaining) for lot in ended])
     points = -ledger.total(uses)
     change = Change(
         type=EntryType.EXPIRE, account=Account.EXPIRY, available=-points, expired=points
     )
-    cause = Cause(now=now, occurred_time=instant)
-    books.book(ledger.moved(books.wallet, books.lots, change, uses, cause))
+    posted, entry = ledger.post(books.wallet, change, uses, Cause(now=now, occurred_time=instant))
+    emptied = tuple([ledger.with_remaining(lot, 0) for lot in ended])
+    books.book(Movement(wallet=posted, entry=entry, changed=emptied))
 
 
 def activate(
@@ -164,23 +169,34 @@ def reinstate(
 
 
 def _due(
-    lot: Lot, slide: datetime | None, policy: CurrencyPolicy, first: datetime, now: datetime
-) -> Iterator[_Due]:
-    """What the clock has made due of a lot; reminders before `first` were told already."""
-    if not lot.remaining:
-        return
-    if lot.is_pending:
-        if lot.available_time is not None and lot.available_time <= now:
-            yield lot.available_time, _ACTIVATION, lot.lot_sequence, lot.available_time
-        return
-    end = ledger_clock.end_of(lot, slide)
-    if end is None:
-        return
-    if end <= now:
-        yield end, _END, 0, end
-    for instant, days, _ in ledger_clock.reminders(lot, slide, policy):
-        if first <= instant <= now:
-            yield instant, _REMINDER, days, end
+    lots: Iterable[Lot],
+    slide: datetime | None,
+    policy: CurrencyPolicy,
+    first: datetime,
+    now: datetime,
+) -> set[_Due]:
+    """What the clock has made due of lots; reminders before `first` were told already.
+
+    Nobody is told ahead of an end that has come.
+    """
+    found: set[_Due] = set()
+    for lot in lots:
+        if not lot.remaining:
+            continue
+        if lot.is_pending:
+            if lot.available_time is not None and lot.available_time <= now:
+                found.add((lot.available_time, _ACTIVATION, lot.lot_sequence, lot.available_time))
+            continue
+        end = slide if lot.is_sliding else lot.expire_time
+        if end is None:
+            continue
+        if end <= now:
+            found.add((end, _END, 0, end))
+            continue
+        for instant, days, _ in ledger_clock.reminders(lot, slide, policy):
+            if first <= instant <= now:
+                found.add((instant, _REMINDER, days, end))
+    return found
 
 
 def _told(

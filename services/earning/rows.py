@@ -1,11 +1,14 @@
 """Rows of the tables as values of the domain, and back; no statement is here."""
 
 from collections.abc import Iterable
+from datetime import datetime
+from typing import TypeAlias, cast
 
 import orjson
 
 from services.earning.domain import (
     Account,
+    ActivityId,
     ActivityRecord,
     Entry,
     EntryType,
@@ -21,6 +24,11 @@ from services.earning.domain import (
 )
 from shared import record
 from shared.database import Row
+
+_Instant: TypeAlias = datetime | None
+_LotValues: TypeAlias = tuple[
+    str, str, str, int, int, int, int, _Instant, _Instant, ActivityId, int, int
+]
 
 
 def wallet_row(wallet: Wallet) -> dict[str, object]:
@@ -175,16 +183,19 @@ def lot_change_row(wallet: tuple[str, str, str], lot: Lot) -> dict[str, object]:
 
 
 def lot_of(row: Row) -> Lot:
-    """The lot of a row of `lots`."""
+    """The lot of a whole row of `lots`."""
+    # By place: a name is looked up for each value, and a wallet may have many lots.
+    values = cast("_LotValues", row)
+    _, _, _, sequence, amount, remaining, _, available, ends, activity, pending, sliding = values
     return Lot(
-        lot_sequence=row.lot_sequence,
-        amount=row.amount,
-        remaining=row.remaining,
-        available_time=row.available_time,
-        expire_time=row.expire_time,
-        activity_id=row.activity_id,
-        is_pending=bool(row.is_pending),
-        is_sliding=bool(row.is_sliding),
+        lot_sequence=sequence,
+        amount=amount,
+        remaining=remaining,
+        available_time=available,
+        expire_time=ends,
+        activity_id=activity,
+        is_pending=bool(pending),
+        is_sliding=bool(sliding),
     )
 
 

@@ -56,8 +56,8 @@ async def start(
     )
     points = PointsServicer(writing.group_commit, PointsQueries(base.database, programs), base.ids)
     erasure = Erasure(base.database, settings.partitions)
-    expire = ExpireHolds(base.database, writing.group_commit, base.clock)
-    settle = SettleWallets(base.database, writing.group_commit, base.clock)
+    expire = ExpireHolds(base.database, writing.jobs_commit, base.clock)
+    settle = SettleWallets(base.database, writing.jobs_commit, base.clock)
     parts = Parts(
         servicers=[
             (add_EarningServiceServicer_to_server, earning, servicer.NAME),

@@ -8,6 +8,7 @@ What it changed is saved by `store_writes.py`; reads are in `store_reads.py` and
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
+from typing import cast
 
 from services.earning import rows, tables
 from services.earning.commands import RecordActivity
@@ -196,7 +197,8 @@ async def load_open_lots(tx: Tx, keys: Collection[WalletKey]) -> dict[WalletKey,
     found = await tx.select(tables.lots, [(*key, 1) for key in keys], key=(*_WALLET, "is_open"))
     lots: dict[WalletKey, dict[int, Lot]] = {key: {} for key in keys}
     for row in found:
-        lots[_wallet_key(row)][row.lot_sequence] = rows.lot_of(row)
+        lot = rows.lot_of(row)
+        lots[cast("WalletKey", row[:3])][lot.lot_sequence] = lot
     return lots
 
 

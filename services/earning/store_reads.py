@@ -72,7 +72,13 @@ _due_wallet_count = sa.select(sa.func.count().label("due")).select_from(
     sa.select(_wallets.next_time).where(_due_wallet).limit(sa.bindparam("count")).subquery()
 )
 _due_wallets = (
-    sa.select(_wallets.program_id, _wallets.member_key, _wallets.currency_id, _wallets.next_time)
+    sa.select(
+        _wallets.program_id,
+        _wallets.member_key,
+        _wallets.currency_id,
+        _wallets.next_time,
+        _wallets.sequence,
+    )
     .where(
         _due_wallet,
         sa.tuple_(
@@ -146,12 +152,13 @@ class LedgerSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueWallet:
-    """A wallet that the clock looks at from `next_time` on."""
+    """A wallet that the clock looks at from `next_time` on, and how many entries it has."""
 
     program_id: ProgramId
     member_key: MemberKey
     currency_id: CurrencyId
     next_time: datetime
+    entries: int
 
 
 async def find_member(tx: Tx, program_id: ProgramId, member_id: MemberId) -> MemberKey | None:
@@ -294,6 +301,7 @@ async def due_wallets(
             member_key=row.member_key,
             currency_id=row.currency_id,
             next_time=row.next_time,
+            entries=row.sequence,
         )
         for row in found
     ]

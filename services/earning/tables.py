@@ -142,6 +142,9 @@ wallets = Table(
     Index(
         "ix_wallets_next_time",
         "next_time",
+        "program_id",
+        "member_key",
+        "currency_id",
         postgresql_where=text("next_time IS NOT NULL"),
         sqlite_where=text("next_time IS NOT NULL"),
     ),
