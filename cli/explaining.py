@@ -19,7 +19,7 @@ from shared.errors import Refusal
 from shared.rpc import client
 
 Entry: TypeAlias = ledger_pb2.Entry
-_PAGE_SIZE = 1_000
+Story: TypeAlias = pb.ExplainEntryResponse
 LATEST = 20
 # What has a column of its own; whatever else an outcome says is told behind it.
 _COLUMNS = {
@@ -73,28 +73,35 @@ async def preview(
 
 
 async def entries(
-    peers: Peers, program_id: str, member_id: str, currency_id: str, *, sequence: int = 0
+    peers: Peers, program_id: str, member_id: str, currency_id: str
 ) -> list[ledger_pb2.Entry]:
-    """The latest entries of a member, newest first, or the one of a number.
-
-    Raises NoSuchEntry.
-    """
+    """The latest entries of a member, newest first."""
     request = pb.ListEntriesRequest(
-        program_id=program_id,
-        member_id=member_id,
-        currency_id=currency_id,
-        page_size=_PAGE_SIZE if sequence else LATEST,
+        program_id=program_id, member_id=member_id, currency_id=currency_id, page_size=LATEST
     )
-    while True:
-        page = await peers.earning.ListEntries(request)
-        if not sequence:
-            return list(page.entries)
-        found = [each for each in page.entries if each.sequence == sequence]
-        if found:
-            return found
-        if not page.next_page_token or page.entries[-1].sequence < sequence:
-            raise NoSuchEntry(f"{member_id} has no entry {sequence}")
-        request.page_token = page.next_page_token
+    return list((await peers.earning.ListEntries(request)).entries)
+
+
+async def explained(
+    peers: Peers, program_id: str, member_id: str, currency_id: str, sequence: int
+) -> Story:
+    """Why an entry of a member was booked. Raises NoSuchEntry."""
+    request = pb.ExplainEntryRequest(
+        program_id=program_id, member_id=member_id, currency_id=currency_id, sequence=sequence
+    )
+    try:
+        return await peers.earning.ExplainEntry(request)
+    except grpc.aio.AioRpcError as error:
+        if client.refusal_of(error).reason != "ENTRY_NOT_FOUND":
+            raise
+        raise NoSuchEntry(f"{member_id} has no entry {sequence}") from None
+
+
+def story_json(story: Story) -> dict[str, object]:
+    """An entry, with why it was booked as `lines`, and what else is stored of it."""
+    said = json_format.MessageToDict(story)
+    entry = said.pop("entry", {})
+    return {**entry, **said}
 
 
 def preview_page(previewed: Sequence[Previewed]) -> RenderableType:
@@ -137,8 +144,9 @@ def entries_table(listed: Sequence[ledger_pb2.Entry]) -> RenderableType:
     return table
 
 
-def entry_page(entry: ledger_pb2.Entry) -> RenderableType:
-    """One entry: what it booked, and by which rules."""
+def entry_page(story: Story) -> RenderableType:
+    """One entry: what it booked, and why."""
+    entry = story.entry
     head = (
         f"entry {entry.sequence}, {_name(entry)} of {instants.text(entry.create_time)}: "
         f"{_points(entry):+,} points available, {entry.points_available_after:,} after it"
@@ -158,7 +166,7 @@ def entry_page(entry: ledger_pb2.Entry) -> RenderableType:
     if entry.HasField("explanation"):
         parts += _explained(entry.explanation)
     else:
-        parts.append(Text("No rule decided it: only activities are decided by rules."))
+        parts += [Text(line) for line in story.lines]
     return Group(*parts)
 
 

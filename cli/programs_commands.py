@@ -155,22 +155,31 @@ def explain(
     var: Var = Path("var"),
     as_json: AsJson = False,
 ) -> None:
-    """List a member's latest entries, or show by which rules one of them came about."""
+    """List a member's latest entries, or say why one of them was booked."""
     from google.protobuf import json_format
 
     from cli import explaining
     from cli.peers import reached
 
-    async def run() -> list[explaining.Entry]:
+    async def latest() -> list[explaining.Entry]:
         async with reached(var) as peers:
-            return await explaining.entries(peers, program, member, currency, sequence=entry)
+            return await explaining.entries(peers, program, member, currency)
 
-    found = shell.run(run())
+    async def one() -> explaining.Story:
+        async with reached(var) as peers:
+            return await explaining.explained(peers, program, member, currency, entry)
+
+    if entry:
+        story = shell.run(one())
+        if as_json:
+            shell.write_json(json.dumps([explaining.story_json(story)]))
+        else:
+            out.print(explaining.entry_page(story))
+        return
+    found = shell.run(latest())
     if as_json:
         shell.write_json(json.dumps([json_format.MessageToDict(each) for each in found]))
-    elif entry:
-        out.print(explaining.entry_page(found[0]))
     else:
         out.print(explaining.entries_table(found))
         if found:
-            out.print("`--entry N` shows by which rules an entry came about.")
+            out.print("`--entry N` says why an entry was booked.")

@@ -74,6 +74,7 @@ class WalletAudit:
     _lots: dict[int, Lot] = field(default_factory=dict)
     _held: dict[str, _Held] = field(default_factory=dict)
     _adjusted: dict[str, _Adjusted] = field(default_factory=dict)
+    _ended: dict[int, int] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
         """Book one entry on what was recomputed so far."""
@@ -192,6 +193,7 @@ class WalletAudit:
             self._say("entry_lots", subject, f"it tells the times of lot {entry.lot_sequence}")
             return 0, 0
         activates = entry.type is EntryType.ACTIVATE
+        self._come_back(subject, entry, lot)
         if activates:
             told = (lot.is_pending, entry.lot_available_time)
             self._expect("entry_lots_time", subject, (True, entry.occurred_time), told)
@@ -206,6 +208,18 @@ class WalletAudit:
         )
         return (lot.remaining, -lot.remaining) if activates else (0, 0)
 
+    def _come_back(self, subject: str, entry: Entry, lot: Lot) -> None:
+        """What is extended ends later, and of a lot no more comes back than has ended."""
+        end = ledger_clock.end_of(lot, self.wallet.slide_time)
+        if entry.type is EntryType.EXTEND:
+            if end is None or entry.lot_expire_time is None or entry.lot_expire_time <= end:
+                self._say("entry_lots_time", subject, f"lot {lot.lot_sequence} ends no later")
+        elif entry.type is EntryType.REINSTATE:
+            left = self._ended.get(lot.lot_sequence, 0) + entry.program_delta
+            self._ended[lot.lot_sequence] = left
+            if left < 0:
+                self._say("entry_lots", subject, f"{-left} points came back that never ended")
+
     def _check_time(self, subject: str, entry: Entry, use: LotUse) -> None:
         """Nothing is used of a lot that has ended, and nothing ends before its time."""
         lot, slide_time = self._lots[use.lot_sequence], self.wallet.slide_time
@@ -213,6 +227,7 @@ class WalletAudit:
             due = ledger_clock.has_ended(lot, slide_time, entry.occurred_time)
             if not due or entry.occurred_time > entry.create_time or lot.remaining != -use.points:
                 self._say("entry_lots_time", subject, f"lot {use.lot_sequence} had not ended so")
+            self._ended[use.lot_sequence] = self._ended.get(use.lot_sequence, 0) - use.points
             return
         # What is booked late repaid debt at its instant.
         then = entry.occurred_time if entry.type is EntryType.ACTIVATE else entry.create_time

@@ -1,6 +1,7 @@
 """What earning is told to do with points by hand; the rest is in `commands.py`."""
 
 from dataclasses import field
+from datetime import datetime
 from typing import TypeAlias
 
 from services.earning.domain import CurrencyId, MemberId, ProgramId
@@ -112,6 +113,47 @@ class RejectAdjustment(_Deciding):
         return self._key("reject_adjustment")
 
 
-OneMember: TypeAlias = AdjustPoints
+@value
+class _Dating(_Asked):
+    """What gives a lot another end."""
+
+    member_id: MemberId
+    currency_id: CurrencyId
+    lot_sequence: int
+    expire_time: datetime
+    actor: str
+    reason: str
+
+    @property
+    def routing(self) -> str:
+        """Identifier of the member."""
+        return self.member_id
+
+
+@value
+class ExtendPoints(_Dating):
+    """Let a lot end later or, with lot 0, all lots that end before an instant."""
+
+    expiring_before: datetime | None
+
+    @property
+    def request_key(self) -> RequestKey:
+        """Key of the request."""
+        return self._key("extend_points")
+
+
+@value
+class ReinstatePoints(_Dating):
+    """Bring points of a lot back that have ended; 0 means all."""
+
+    points: int
+
+    @property
+    def request_key(self) -> RequestKey:
+        """Key of the request."""
+        return self._key("reinstate_points")
+
+
+OneMember: TypeAlias = AdjustPoints | ExtendPoints | ReinstatePoints
 DecideAdjustment: TypeAlias = ApproveAdjustment | RejectAdjustment
 MovePoints: TypeAlias = TransferPoints | OneMember | DecideAdjustment

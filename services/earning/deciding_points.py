@@ -4,20 +4,22 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import cast
 
-from services.earning import adjustments, decisions, transfers
+from services.earning import adjustments, decisions, extensions, transfers
 from services.earning.commands import Command
 from services.earning.commands_points import (
     AdjustPoints,
     ApproveAdjustment,
     DecideAdjustment,
+    ExtendPoints,
     MovePoints,
+    ReinstatePoints,
     RejectAdjustment,
     TransferPoints,
 )
 from services.earning.decisions import Changes
-from services.earning.domain import CurrencyId, Lot, MemberId, Wallet
+from services.earning.domain import CurrencyId, Entry, Lot, MemberId, Wallet
 from services.earning.member_records import Frozen
-from services.earning.points_records import Adjustment, Transferred
+from services.earning.points_records import Adjustment, Extended, Transferred
 from services.earning.refusals import MemberFrozen, SameMember
 from services.earning.refusals_points import AdjustmentNotFound
 from services.earning.rules import Program
@@ -71,6 +73,28 @@ def _decide(
     return adjustments.approve(command, asked, wallet, _lots(world, wallet), policy, now)
 
 
+def _extend(world: World, command: ExtendPoints, now: datetime) -> Decision[Changes, Extended]:
+    program = _program(world, command)
+    wallet = _named(world, program, command.member_id, command.currency_id)
+    policy = decisions.policy_of(program, wallet.currency_id)
+    return extensions.extend(command, wallet, _lots(world, wallet), policy, now)
+
+
+def _reinstate(world: World, command: ReinstatePoints, now: datetime) -> Decision[Changes, Entry]:
+    program = _program(world, command)
+    wallet = _named(world, program, command.member_id, command.currency_id)
+    policy = decisions.policy_of(program, wallet.currency_id)
+    key = (wallet.program_id, wallet.member_key, wallet.currency_id)
+    booked = [
+        each
+        for each in world.entries
+        if (each.program_id, each.member_key, each.currency_id) == key
+    ]
+    expired = world.expired.get((key, command.lot_sequence), 0)
+    expired += extensions.ended(booked, command.lot_sequence)
+    return extensions.reinstate(command, wallet, _lots(world, wallet), expired, policy, now)
+
+
 def _program(world: World, command: MovePoints) -> Program:
     program = world.programs.get(command.program_id)
     if program is None:
@@ -108,6 +132,8 @@ DECIDERS = cast(
         AdjustPoints: _adjust,
         ApproveAdjustment: _decide,
         RejectAdjustment: _decide,
+        ExtendPoints: _extend,
+        ReinstatePoints: _reinstate,
     },
 )
 ANSWERS: Mapping[type[Command], type[object]] = {
@@ -115,4 +141,6 @@ ANSWERS: Mapping[type[Command], type[object]] = {
     AdjustPoints: Adjustment,
     ApproveAdjustment: Adjustment,
     RejectAdjustment: Adjustment,
+    ExtendPoints: Extended,
+    ReinstatePoints: Entry,
 }

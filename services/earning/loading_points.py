@@ -8,6 +8,7 @@ from services.earning.commands_points import (
     ApproveAdjustment,
     DecideAdjustment,
     MovePoints,
+    ReinstatePoints,
     RejectAdjustment,
     TransferPoints,
 )
@@ -49,9 +50,19 @@ async def wallets(tx: Tx, world: World, commands: Sequence[MovePoints]) -> set[W
 
 
 async def load(tx: Tx, world: World, commands: Sequence[MovePoints]) -> None:
-    """Load the adjustments that commands decide; their wallets are locked."""
-    if commands:
-        world.adjustments = await store_points.load_adjustments(tx, _adjustments(commands))
+    """Load the adjustments that commands decide, and lots that ended; all wallets are locked."""
+    if not commands:
+        return
+    world.adjustments = await store_points.load_adjustments(tx, _adjustments(commands))
+    lots = {
+        (name[0], world.keys[name], currency_id, command.lot_sequence)
+        for command in commands
+        if isinstance(command, ReinstatePoints)
+        for name in names(command)
+        if name in world.keys and name not in world.claimed
+        for currency_id in _currencies(world.programs[name[0]], command)
+    }
+    await store_points.load_ended(tx, world, sorted(lots))
 
 
 def _adjustments(commands: Iterable[MovePoints]) -> list[AdjustmentKey]:

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
-from services.earning.domain import CurrencyId, MemberKey, ProgramId
+from services.earning.domain import CurrencyId, Entry, MemberKey, ProgramId
 from shared.values import value
 
 AdjustmentId = NewType("AdjustmentId", str)
@@ -63,6 +63,14 @@ class Transferred:
     lots: tuple[TransferredLot, ...]
 
 
+@value
+class Extended:
+    """Entries of lots that end later, and whether more lots end that early."""
+
+    entries: tuple[Entry, ...]
+    has_more: bool
+
+
 # Events ------------------------------------------------------------------------------------------
 
 
@@ -84,3 +92,27 @@ class AdjustmentChanged:
     """An adjustment was booked, waits for another actor, or was rejected."""
 
     adjustment: Adjustment
+
+
+@value
+class PointsExtended:
+    """Points end later than they did."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    currency_id: CurrencyId
+    points: int
+    expire_time: datetime
+    reason: str
+
+
+@value
+class PointsReinstated:
+    """Points that had ended came back."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    currency_id: CurrencyId
+    points: int
+    expire_time: datetime
+    reason: str

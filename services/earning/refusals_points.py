@@ -1,6 +1,7 @@
 """What is refused of points that are moved by hand."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from shared import errors
 
@@ -28,3 +29,37 @@ class SameActor(errors.FailedPrecondition):
 
     message = "{actor} asked for the adjustment, and another actor has to approve it"
     actor: str
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class LotNotFound(errors.NotFound):
+    """The wallet has no such lot, or nothing is left in it to be extended."""
+
+    message = "the wallet has no lot {lot_sequence} with points left"
+    lot_sequence: int
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class ExpiryNotLater(errors.FailedPrecondition):
+    """Points would not end later than they do, or than now."""
+
+    message = "expire_time {expire_time} is not later than {later_than}"
+    expire_time: datetime
+    later_than: str
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class ReinstateExceedsExpired(errors.FailedPrecondition):
+    """More points than have ended of the lot and not come back yet."""
+
+    message = "{points_expired} points of the lot have ended, not {points}"
+    points: int
+    points_expired: int
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class EntryNotFound(errors.NotFound):
+    """The wallet has no entry of this number, or the activity has none."""
+
+    message = "there is no entry {sequence}"
+    sequence: int

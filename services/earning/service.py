@@ -12,6 +12,7 @@ from services.earning.operations import EarningWork
 from services.earning.queries import Queries
 from services.earning.queries_members import MemberQueries
 from services.earning.queries_points import PointsQueries
+from services.earning.queries_stories import Stories
 from services.earning.servicer import EarningServicer
 from services.earning.servicer_members import MemberServicer
 from services.earning.servicer_points import PointsServicer
@@ -49,6 +50,7 @@ async def start(
         Queries(base.database, programs, work, base.clock),
         applied,
         Verification(base.database, programs),
+        Stories(base.database, programs),
         base.ids,
     )
     members = MemberServicer(

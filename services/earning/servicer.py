@@ -8,10 +8,11 @@ from google.protobuf.message import Message
 from guerdon.earning.v1 import activity_pb2, ledger_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import earning_service_pb2_grpc as pb_grpc
-from services.earning import answers, wire, wire_members
+from services.earning import answers, wire, wire_members, wire_stories
 from services.earning.commands import Command, RecordActivity, ReverseActivity
 from services.earning.documents import Documents
 from services.earning.domain import (
+    ActivityId,
     CurrencyId,
     Entry,
     Hold,
@@ -22,6 +23,7 @@ from services.earning.domain import (
 from services.earning.events import Recorded
 from services.earning.member_records import MemberRecord
 from services.earning.queries import Queries
+from services.earning.queries_stories import Stories
 from services.earning.verification import Verification
 from shared import document_wire, errors
 from shared.group_commit import GroupCommit
@@ -45,12 +47,14 @@ class EarningServicer(pb_grpc.EarningServiceServicer):
         queries: Queries,
         documents: Documents,
         verification: Verification,
+        stories: Stories,
         ids: Ids,
     ) -> None:
         self._group_commit = group_commit
         self._queries = queries
         self._documents = documents
         self._verification = verification
+        self._stories = stories
         self._ids = ids
 
     # Members and activities ----------------------------------------------------------------------
@@ -167,6 +171,22 @@ class EarningServicer(pb_grpc.EarningServiceServicer):
             entries=[answers.entry_to_proto(entry) for entry in page.entries],
             next_page_token=page.next_page_token,
         )
+
+    async def ExplainEntry(
+        self, request: pb.ExplainEntryRequest, context: Context
+    ) -> pb.ExplainEntryResponse:
+        """Say why an entry was booked."""
+        del context
+        program_id, currency_id = ProgramId(request.program_id), CurrencyId(request.currency_id)
+        if request.activity_id:
+            activity_id = ActivityId(request.activity_id)
+            story = await self._stories.of_activity(program_id, activity_id, currency_id)
+        else:
+            member_id = MemberId(request.member_id)
+            story = await self._stories.of_member(
+                program_id, member_id, currency_id, request.sequence
+            )
+        return wire_stories.story_to_proto(story)
 
     async def ListActivities(
         self, request: pb.ListActivitiesRequest, context: Context

@@ -5,9 +5,9 @@ from typing import cast
 from guerdon.earning.v1 import points_pb2
 from guerdon.earning.v1 import points_service_pb2 as pb
 from guerdon.earning.v1 import points_service_pb2_grpc as pb_grpc
-from services.earning import wire_points
-from services.earning.domain import ProgramId
-from services.earning.points_records import Adjustment, AdjustmentId, Transferred
+from services.earning import answers, wire_points
+from services.earning.domain import Entry, ProgramId
+from services.earning.points_records import Adjustment, AdjustmentId, Extended, Transferred
 from services.earning.queries_points import Named, PointsQueries
 from shared.group_commit import GroupCommit
 from shared.ids import Ids
@@ -90,6 +90,30 @@ class PointsServicer(pb_grpc.PointsServiceServicer):
             adjustments=[_named(each) for each in page.adjustments],
             next_page_token=page.next_page_token,
         )
+
+    # Ends ----------------------------------------------------------------------------------------
+
+    async def ExtendPoints(
+        self, request: pb.ExtendPointsRequest, context: Context
+    ) -> pb.ExtendPointsResponse:
+        """Let points end later."""
+        del context
+        outcome = await self._group_commit.submit(wire_points.extend_from_proto(request))
+        extended = cast("Extended", outcome.answer)
+        return pb.ExtendPointsResponse(
+            entries=[answers.entry_to_proto(each) for each in extended.entries],
+            has_more=extended.has_more,
+            feed_token=outcome.token,
+        )
+
+    async def ReinstatePoints(
+        self, request: pb.ReinstatePointsRequest, context: Context
+    ) -> pb.ReinstatePointsResponse:
+        """Bring points back that have ended."""
+        del context
+        outcome = await self._group_commit.submit(wire_points.reinstate_from_proto(request))
+        entry = answers.entry_to_proto(cast("Entry", outcome.answer))
+        return pb.ReinstatePointsResponse(entry=entry, feed_token=outcome.token)
 
     # Helpers -------------------------------------------------------------------------------------
 

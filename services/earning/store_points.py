@@ -2,16 +2,19 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 import sqlalchemy as sa
 
-from services.earning import tables
-from services.earning.domain import CurrencyId, MemberKey, ProgramId
+from services.earning import rows, tables
+from services.earning.domain import CurrencyId, EntryType, MemberKey, ProgramId
 from services.earning.points_records import Adjustment, AdjustmentId, AdjustmentState
 from services.earning.world import AdjustmentKey, WalletKey, World
 from shared.database import Row, Tx, to_micros
 
+EndedLot: TypeAlias = tuple[ProgramId, MemberKey, CurrencyId, int]
 _ADJUSTMENT = ("program_id", "adjustment_id")
+_WALLET = ("program_id", "member_key", "currency_id")
 
 _adjustments = tables.adjustments.c
 _owner = [
@@ -32,6 +35,38 @@ _page = (
     )
     .order_by(_adjustments.create_time.desc(), _adjustments.adjustment_id.desc())
     .limit(sa.bindparam("count"))
+)
+
+
+def _sum(column: sa.ColumnElement[int]) -> sa.Label[int]:
+    return sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger).label("points")
+
+
+_entries, _uses = tables.entries.c, tables.lot_uses.c
+_of_wallet = [_entries[name] == sa.bindparam(name) for name in _WALLET]
+_ended = (
+    sa.select(
+        sa.cast(sa.func.coalesce(sa.func.sum(_uses.points), 0), sa.BigInteger).label("points")
+    )
+    .select_from(
+        tables.entries.join(
+            tables.lot_uses,
+            sa.and_(
+                *(_uses[name] == _entries[name] for name in _WALLET),
+                _uses.sequence == _entries.sequence,
+            ),
+        )
+    )
+    .where(
+        *_of_wallet,
+        _entries.type == sa.literal_column(f"'{EntryType.EXPIRE.value}'"),
+        _uses.lot_sequence == sa.bindparam("lot_sequence", type_=sa.BigInteger),
+    )
+)
+_came_back = sa.select(_sum(_entries.program_delta)).where(
+    *_of_wallet,
+    _entries.type == sa.literal_column(f"'{EntryType.REINSTATE.value}'"),
+    _entries.lot_sequence == sa.bindparam("lot_sequence", type_=sa.BigInteger),
 )
 
 
@@ -59,6 +94,18 @@ async def load_adjustments(
     """Adjustments; for a decision, behind the lock of their wallets."""
     found = await tx.select(tables.adjustments, list(keys), key=_ADJUSTMENT)
     return {(row.program_id, row.adjustment_id): adjustment_of(row) for row in found}
+
+
+async def load_ended(tx: Tx, world: World, lots: Sequence[EndedLot]) -> None:
+    """Load lots of locked wallets, used-up ones too, and what has ended of them by the entries."""
+    found = await tx.select(tables.lots, lots, key=(*_WALLET, "lot_sequence"))
+    for row in found:
+        key = (row.program_id, MemberKey(row.member_key), CurrencyId(row.currency_id))
+        world.lots.setdefault(key, {})[row.lot_sequence] = rows.lot_of(row)
+        asked = {**dict(zip(_WALLET, key, strict=True)), "lot_sequence": row.lot_sequence}
+        ended = -(await tx.fetch(_ended, asked))[0].points
+        came_back = (await tx.fetch(_came_back, asked))[0].points
+        world.expired[key, row.lot_sequence] = int(ended) + int(came_back)
 
 
 async def page(

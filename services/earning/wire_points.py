@@ -1,7 +1,7 @@
 """Requests about points that are moved by hand as commands, and what came of them as messages."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TypeAlias
 
@@ -14,6 +14,8 @@ from services.earning.commands_points import (
     AdjustPoints,
     ApproveAdjustment,
     DecideAdjustment,
+    ExtendPoints,
+    ReinstatePoints,
     RejectAdjustment,
     TransferPoints,
 )
@@ -23,11 +25,18 @@ from services.earning.points_records import (
     AdjustmentChanged,
     AdjustmentId,
     AdjustmentState,
+    PointsExtended,
+    PointsReinstated,
     PointsTransferred,
     Transferred,
 )
+from shared import errors
+from shared.errors import Violation
 
 Deciding: TypeAlias = pb.ApproveAdjustmentRequest | pb.RejectAdjustmentRequest
+Event: TypeAlias = PointsTransferred | AdjustmentChanged | PointsExtended | PointsReinstated
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime(9000, 1, 1, tzinfo=UTC)
 _State: TypeAlias = points_pb2.Adjustment.State.ValueType
 _STATES: Mapping[AdjustmentState, _State] = {
     each: points_pb2.Adjustment.State.Value(f"STATE_{each.name}") for each in AdjustmentState
@@ -86,6 +95,54 @@ def decide_from_proto(request: Deciding) -> DecideAdjustment:
     )
 
 
+def extend_from_proto(request: pb.ExtendPointsRequest) -> ExtendPoints:
+    """Command of an ExtendPoints call. Refuses FieldViolations for an end that is too far off."""
+    before = None
+    if request.HasField("expiring_before_time"):
+        before = _instant(request.expiring_before_time)
+    return ExtendPoints(
+        program_id=ProgramId(request.program_id),
+        request_id=request.request_id,
+        digest=_digest(request),
+        member_id=MemberId(request.member_id),
+        currency_id=CurrencyId(request.currency_id),
+        lot_sequence=request.lot_sequence,
+        expire_time=_end(request.expire_time),
+        actor=request.actor,
+        reason=request.reason,
+        expiring_before=before,
+    )
+
+
+def reinstate_from_proto(request: pb.ReinstatePointsRequest) -> ReinstatePoints:
+    """Command of a ReinstatePoints call. Refuses FieldViolations as `extend_from_proto`."""
+    return ReinstatePoints(
+        program_id=ProgramId(request.program_id),
+        request_id=request.request_id,
+        digest=_digest(request),
+        member_id=MemberId(request.member_id),
+        currency_id=CurrencyId(request.currency_id),
+        lot_sequence=request.lot_sequence,
+        points=request.points,
+        expire_time=_end(request.expire_time),
+        actor=request.actor,
+        reason=request.reason,
+    )
+
+
+def _end(stamp: Timestamp) -> datetime:
+    """An instant at which points end; calendars go on behind it."""
+    end = _instant(stamp)
+    if end >= _LAST:
+        violation = Violation(field="expire_time", description=f"must be before {_LAST.date()}")
+        raise errors.FieldViolations(violations=(violation,))
+    return end
+
+
+def _instant(stamp: Timestamp) -> datetime:
+    return _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
+
+
 def states_from_proto(state: _State) -> tuple[AdjustmentState, ...]:
     """States that a list is asked for: all of them when it names none."""
     named = tuple(each for each, number in _STATES.items() if number == state)
@@ -140,8 +197,22 @@ def adjustment_to_proto(adjustment: Adjustment, member_id: str = "") -> points_p
     return message
 
 
-def event_message(event: PointsTransferred | AdjustmentChanged) -> Message:
+def event_message(event: Event) -> Message:
     """An event as the feed has it."""
+    if isinstance(event, PointsExtended | PointsReinstated):
+        kind = (
+            events_pb2.PointsExtended
+            if isinstance(event, PointsExtended)
+            else events_pb2.PointsReinstated
+        )
+        dated = kind(
+            member_key=event.member_key,
+            points=event.points,
+            currency_id=event.currency_id,
+            reason=event.reason,
+        )
+        _stamp(dated.expire_time, event.expire_time)
+        return dated
     if isinstance(event, AdjustmentChanged):
         return events_pb2.AdjustmentChanged(
             member_key=event.adjustment.member_key,

@@ -91,6 +91,7 @@ class World:
     adjustments: dict[AdjustmentKey, Adjustment] = field(default_factory=dict)
     made_adjustments: set[AdjustmentKey] = field(default_factory=set)
     changed_adjustments: set[AdjustmentKey] = field(default_factory=set)
+    expired: dict[tuple[WalletKey, int], int] = field(default_factory=dict)
 
     def owner(self, program_id: ProgramId, member_key: MemberKey) -> MemberKey:
         """Whoever has what was a member's: itself, or whom it was merged into."""

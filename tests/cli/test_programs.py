@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from cli import apply, cluster, documents, instants, programs
 from cli.peers import Peers, connected
-from guerdon.earning.v1 import activity_pb2, earning_service_pb2
+from guerdon.earning.v1 import activity_pb2, earning_service_pb2, points_service_pb2
 from guerdon.gamification.v1.program_pb2 import GamificationProgram
 from guerdon.redemption.v1.reward_pb2 import RedemptionProgram
 
@@ -239,6 +239,22 @@ async def test_a_booked_entry_is_explained_by_its_rules(
     assert "activity a1" in shown.stdout
     assert "rules version 1" in shown.stdout
     assert "the condition is false" in shown.stdout
+    await made.points.AdjustPoints(
+        points_service_pb2.AdjustPointsRequest(
+            request_id="adjust-1",
+            program_id="giftshop",
+            member_id="ann",
+            points=-3,
+            actor="cara",
+            reason="a mistake",
+        )
+    )
+    by_hand = await guerdon("explain", "giftshop", "ann", "--entry", 2, "--var", var, columns=200)
+    assert "cara took 3 points by adjustment" in by_hand.stdout
+    told = await asked("explain", "giftshop", "ann", "--entry", 2, "--var", var)
+    assert isinstance(told, list)
+    assert told[0]["actor"] == "cara"
+    assert told[0]["lines"][0].endswith(": a mistake.")
     nothing = await refused("explain", "giftshop", "ann", "--entry", 9, "--var", var)
     assert nothing == "ann has no entry 9"
 

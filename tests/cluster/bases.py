@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TypedDict
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from cli import quiescence
 from cli.documents import Document
@@ -203,6 +204,7 @@ def _of_earning(program: Message, held: str, spent: str) -> Valid:
         ),
         "GetWallet": earning.GetWalletRequest(**ANN, currency_id="points"),
         "ListEntries": earning.ListEntriesRequest(**ANN, currency_id="points", page_size=1),
+        "ExplainEntry": earning.ExplainEntryRequest(**ANN, currency_id="points", sequence=1),
         "ListActivities": earning.ListActivitiesRequest(**ANN, page_size=1),
         "HoldPoints": hold("hold-9"),
         "CaptureHold": earning.CaptureHoldRequest(
@@ -280,6 +282,19 @@ def adjust(request_id: str, given: int) -> points.AdjustPointsRequest:
     )
 
 
+def _dated(request_id: str) -> points.ExtendPointsRequest:
+    return points.ExtendPointsRequest(
+        program_id=SHOP,
+        member_id="ann",
+        request_id=request_id,
+        currency_id="points",
+        lot_sequence=1,
+        expire_time=Timestamp(seconds=NOW + 86_400),
+        actor="cara",
+        reason="ill",
+    )
+
+
 def _of_points(adjustment_id: str) -> Valid:
     waiting = {"program_id": SHOP, "adjustment_id": adjustment_id}
     return {
@@ -300,6 +315,18 @@ def _of_points(adjustment_id: str) -> Valid:
             **waiting, request_id="reject-9", actor="dan", reason="no"
         ),
         "GetAdjustment": points.GetAdjustmentRequest(**waiting),
+        "ExtendPoints": _dated("extend-9"),
+        "ReinstatePoints": points.ReinstatePointsRequest(
+            program_id=SHOP,
+            member_id="ann",
+            request_id="reinstate-9",
+            currency_id="points",
+            lot_sequence=1,
+            points=1,
+            expire_time=Timestamp(seconds=NOW + 86_400),
+            actor="cara",
+            reason="ill",
+        ),
         "ListAdjustments": points.ListAdjustmentsRequest(
             program_id=SHOP,
             state=points_pb2.Adjustment.STATE_AWAITING_APPROVAL,

@@ -48,6 +48,35 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
     ("TransferPoints", {"currency_id": "no"}, "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),
     ("AdjustPoints", {"member_id": "zoe"}, "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe"),
     ("AdjustPoints", {"currency_id": "no"}, "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),
+    ("ExplainEntry", {"member_id": "zoe"}, "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe"),
+    ("ExplainEntry", {"activity_id": "no"}, "NOT_FOUND ACTIVITY_NOT_FOUND", "", "no"),
+    ("ExplainEntry", {"sequence": 999}, "NOT_FOUND ENTRY_NOT_FOUND", "", "no entry 999"),
+    ("ExplainEntry", {"sequence": 2**63 - 1}, "NOT_FOUND ENTRY_NOT_FOUND", "", "no entry"),
+    ("ExplainEntry", {"sequence": -1}, VIOLATED, "sequence", "greater than or equal to 0"),
+    *(
+        (name, {path: value}, code, field, words)
+        for name in ("ExtendPoints", "ReinstatePoints")
+        for path, value, code, field, words in (
+            ("member_id", "zoe", "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe"),
+            ("currency_id", "no", "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),
+            ("lot_sequence", 999, "NOT_FOUND LOT_NOT_FOUND", "", "no lot 999"),
+            ("lot_sequence", 2**63 - 1, "NOT_FOUND LOT_NOT_FOUND", "", "no lot"),
+            ("lot_sequence", -1, VIOLATED, "lot_sequence", "greater than or equal to 1"),
+            ("expire_time", None, VIOLATED, "expire_time", ""),
+            ("expire_time.seconds", YEAR_9999, VIOLATED, "expire_time", "9000-01-01"),
+            ("expire_time.seconds", YEAR_10000, VIOLATED, "expire_time", INSTANT),
+            ("actor", "", VIOLATED, "actor", "1"),
+            ("reason", "", VIOLATED, "reason", "1"),
+        )
+    ),
+    (
+        "ExtendPoints",
+        {"expire_time.seconds": 60},
+        "FAILED_PRECONDITION EXPIRY_NOT_LATER",
+        "",
+        "1970-01-01",
+    ),
+    ("ReinstatePoints", {}, "FAILED_PRECONDITION REINSTATE_EXCEEDS_EXPIRED", "", "0 points"),
     *(
         (name, {"adjustment_id": "no"}, "NOT_FOUND ADJUSTMENT_NOT_FOUND", "", "no adjustment no")
         for name in ("ApproveAdjustment", "RejectAdjustment", "GetAdjustment")
@@ -71,6 +100,7 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
             ("CaptureHold", "points", E12),
             ("CreditPoints", "points", E12),
             ("TransferPoints", "points", E12),
+            ("ReinstatePoints", "points", E12),
             ("CreateReward", "reward.price_points", E12),
             ("CreateReward", "reward.stock_total", E9),
         )

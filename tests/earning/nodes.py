@@ -11,7 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from guerdon.earning.v1 import activity_pb2, program_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
-from services.earning import documents, program, tables, wire
+from guerdon.earning.v1 import points_service_pb2 as points_pb
+from services.earning import documents, program, tables, wire, wire_points
 from services.earning.audit import Violation
 from services.earning.commands import Command, KeepLevel
 from services.earning.documents import Documents
@@ -31,6 +32,7 @@ from services.earning.events import Recorded
 from services.earning.expiry import CurrencyPolicy
 from services.earning.jobs import ExpireHolds, SettleWallets
 from services.earning.operations import EarningWork
+from services.earning.points_records import Adjustment, Extended, Transferred
 from services.earning.queries import Queries, WalletNow
 from services.earning.rules import Program
 from services.earning.verification import Verification
@@ -246,6 +248,61 @@ class Node:
             request_id=self.request_id(), program_id=PROGRAM, hold_id=hold_id, points=points
         )
         return cast("Hold", await self.answer(wire.capture_from_proto(request)))
+
+    async def enroll(self, member_id: str) -> None:
+        request = pb.EnrollMemberRequest(
+            request_id=self.request_id(), program_id=PROGRAM, member_id=member_id
+        )
+        await self.answer(wire.enroll_from_proto(request))
+
+    async def transfer(self, points: int, from_: str, to: str) -> Transferred:
+        request = points_pb.TransferPointsRequest(
+            request_id=self.request_id(),
+            program_id=PROGRAM,
+            from_member_id=from_,
+            to_member_id=to,
+            points=points,
+        )
+        return cast("Transferred", await self.answer(wire_points.transfer_from_proto(request)))
+
+    async def adjust(self, points: int, member_id: str = "ann") -> Adjustment:
+        request = points_pb.AdjustPointsRequest(
+            request_id=self.request_id(),
+            program_id=PROGRAM,
+            member_id=member_id,
+            points=points,
+            actor="cara",
+            reason="a late parcel",
+        )
+        command = wire_points.adjust_from_proto(request, self.ids.new())
+        return cast("Adjustment", await self.answer(command))
+
+    async def extend(self, lot: int, until: datetime, member_id: str = "ann") -> Extended:
+        request = points_pb.ExtendPointsRequest(
+            request_id=self.request_id(),
+            program_id=PROGRAM,
+            member_id=member_id,
+            lot_sequence=lot,
+            expire_time=stamp(until),
+            actor="cara",
+            reason="ill",
+        )
+        return cast("Extended", await self.answer(wire_points.extend_from_proto(request)))
+
+    async def reinstate(
+        self, lot: int, points: int, until: datetime, member_id: str = "ann"
+    ) -> Entry:
+        request = points_pb.ReinstatePointsRequest(
+            request_id=self.request_id(),
+            program_id=PROGRAM,
+            member_id=member_id,
+            lot_sequence=lot,
+            points=points,
+            expire_time=stamp(until),
+            actor="cara",
+            reason="ill",
+        )
+        return cast("Entry", await self.answer(wire_points.reinstate_from_proto(request)))
 
     async def void(self, hold_id: str) -> Hold:
         request = pb.VoidHoldRequest(

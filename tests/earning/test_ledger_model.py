@@ -79,6 +79,7 @@ class Model:
     earned: int = 0
     reversed: int = 0
     seconds: int = 0
+    given: int = 0
     bought: dict[str, Bought] = field(default_factory=dict)
     holds: dict[str, Set] = field(default_factory=dict)
 
@@ -119,6 +120,8 @@ class Ledger(RuleBasedStateMachine):
         self.model = Model()
         self.steps = 0
         self.run(self.node.record(purchase(self.name("start"), self.member)))
+        self.other = f"{self.member}-other"
+        self.run(self.node.enroll(self.other))
 
     def run(self, work: Coroutine[object, object, T]) -> T:
         return self.runner.run(work)
@@ -153,6 +156,35 @@ class Ledger(RuleBasedStateMachine):
         self.run(self.node.credit(points, self.member, self.name("c")))
         self.model.balance += points
         self.model.earned += points
+
+    @rule(points=st.integers(-60, 60).filter(bool))
+    def adjust(self, points: int) -> None:
+        work = self.node.adjust(points, self.member)
+        if -points > max(0, self.model.balance):
+            self.refuses(work, InsufficientPoints)
+            return
+        self.run(work)
+        self.model.balance += points
+
+    @rule(points=st.integers(1, 60))
+    def give(self, points: int) -> None:
+        work = self.node.transfer(points, self.member, self.other)
+        if points > max(0, self.model.balance):
+            self.refuses(work, InsufficientPoints)
+            return
+        self.run(work)
+        self.model.balance -= points
+        self.model.given += points
+
+    @rule(points=st.integers(1, 60))
+    def get(self, points: int) -> None:
+        work = self.node.transfer(points, self.other, self.member)
+        if points > self.model.given:
+            self.refuses(work, InsufficientPoints)
+            return
+        self.run(work)
+        self.model.given -= points
+        self.model.balance += points
 
     @precondition(lambda self: self.model.bought)
     @rule(data=st.data())
@@ -267,6 +299,7 @@ class Ledger(RuleBasedStateMachine):
         model = self.model
         assert (wallet.available, wallet.debt) == (max(0, model.balance), max(0, -model.balance))
         assert (wallet.held, wallet.spent) == (model.held, model.spent)
+        assert self.run(self.node.wallet(self.other)).available == model.given
         assert (wallet.earned, wallet.reversed) == (model.earned, model.reversed)
 
     def teardown(self) -> None:

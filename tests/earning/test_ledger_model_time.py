@@ -23,6 +23,11 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 from services.earning.domain import CurrencyId
 from services.earning.expiry import AfterDays, CurrencyPolicy, PendingFor
 from services.earning.refusals import HoldClosed, InsufficientPoints
+from services.earning.refusals_points import (
+    ExpiryNotLater,
+    LotNotFound,
+    ReinstateExceedsExpired,
+)
 from tests.conftest import open_database
 from tests.earning.nodes import Node, order, prepared, purchase
 
@@ -52,6 +57,8 @@ class Points:
     available: int
     ends: int
     waits: bool
+    sequence: int = 0
+    expired: int = 0
 
     @property
     def place(self) -> tuple[int, int]:
@@ -84,6 +91,7 @@ class Model:
     lots: list[Points] = field(default_factory=list)
     holds: dict[str, Held] = field(default_factory=dict)
     bought: dict[str, Points] = field(default_factory=dict)
+    given: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def available(self) -> int:
@@ -93,11 +101,16 @@ class Model:
     def held(self) -> int:
         return sum(each.points for each in self.holds.values() if each.state == "open")
 
-    def add(self, points: int, *, waits: bool) -> Points:
+    @property
+    def dated(self) -> list[Points]:
+        """Lots that the service has a number for."""
+        return [lot for lot in self.lots if lot.sequence]
+
+    def add(self, points: int, *, waits: bool, sequence: int = 0, earns: bool = True) -> Points:
         begins = self.hour + (WAITS if waits else 0)
-        lot = Points(len(self.lots), points, begins, end_of(begins), waits)
+        lot = Points(len(self.lots), points, begins, end_of(begins), waits, sequence)
         self.lots.append(lot)
-        self.earned += points
+        self.earned += points * earns
         if not waits:
             self.repay(lot, points)
         return lot
@@ -122,6 +135,7 @@ class Model:
         for lot in self.lots:
             if lot.ends <= self.hour and not lot.waits:
                 self.expired += lot.left
+                lot.expired += lot.left
                 lot.left = 0
 
     def take(self, points: int, first: Points | None = None) -> list[tuple[Points, int]]:
@@ -170,7 +184,10 @@ class DatedLedger(RuleBasedStateMachine):
         now = self.node.clock.now()
         noon = now.replace(hour=12, minute=0, second=0, microsecond=0) + timedelta(days=1)
         self.node.clock.advance(noon)
+        self.noon = noon
+        self.other = f"{self.member}-other"
         self.run(self.node.record(purchase(self.name("start"), self.member, occurred=noon)))
+        self.run(self.node.enroll(self.other))
 
     def run(self, work: Coroutine[object, object, T]) -> T:
         return self.runner.run(work)
@@ -188,8 +205,69 @@ class DatedLedger(RuleBasedStateMachine):
 
     @rule(points=st.integers(1, 50))
     def credit(self, points: int) -> None:
-        self.run(self.node.credit(points, self.member, self.name("c")))
-        self.model.add(points, waits=False)
+        entry = self.run(self.node.credit(points, self.member, self.name("c")))
+        self.model.add(points, waits=False, sequence=entry.sequence)
+
+    @rule(points=st.integers(-50, 50).filter(bool))
+    def adjust(self, points: int) -> None:
+        work = self.node.adjust(points, self.member)
+        if -points > self.model.available:
+            with pytest.raises(InsufficientPoints):
+                self.run(work)
+            return
+        adjusted = self.run(work)
+        if points > 0:
+            self.model.add(points, waits=False, sequence=adjusted.entry_sequence, earns=False)
+        else:
+            self.model.take(-points)
+
+    @rule(points=st.integers(1, 60))
+    def give(self, points: int) -> None:
+        work = self.node.transfer(points, self.member, self.other)
+        if points > self.model.available:
+            with pytest.raises(InsufficientPoints):
+                self.run(work)
+            return
+        self.run(work)
+        self.model.given += [(lot.ends, part) for lot, part in self.model.take(points)]
+
+    @precondition(lambda self: self.model.dated)
+    @rule(data=st.data(), hours=st.integers(0, 100))
+    def extend(self, data: st.DataObject, hours: int) -> None:
+        lot = self.model.dated[data.draw(st.integers(0, len(self.model.dated) - 1))]
+        until = self.model.hour + hours
+        work = self.node.extend(lot.sequence, self.noon + timedelta(hours=until), self.member)
+        if hours == 0 or (lot.left and until <= lot.ends):
+            with pytest.raises(ExpiryNotLater):
+                self.run(work)
+        elif not lot.left:
+            with pytest.raises(LotNotFound):
+                self.run(work)
+        else:
+            self.run(work)
+            lot.ends = until
+
+    @precondition(lambda self: self.model.dated)
+    @rule(data=st.data(), points=st.integers(0, 60), hours=st.integers(0, 100))
+    def reinstate(self, data: st.DataObject, points: int, hours: int) -> None:
+        lot = self.model.dated[data.draw(st.integers(0, len(self.model.dated) - 1))]
+        until = self.model.hour + hours
+        end = self.noon + timedelta(hours=until)
+        work = self.node.reinstate(lot.sequence, points, end, self.member)
+        if not lot.expired or points > lot.expired:
+            with pytest.raises(ReinstateExceedsExpired):
+                self.run(work)
+        elif hours == 0 or (lot.left and until < lot.ends):
+            with pytest.raises(ExpiryNotLater):
+                self.run(work)
+        else:
+            self.run(work)
+            back = points or lot.expired
+            lot.expired -= back
+            self.model.expired -= back
+            lot.left += back
+            lot.ends = until
+            self.model.repay(lot, back)
 
     @precondition(lambda self: any(lot.waits for lot in self.model.bought.values()))
     @rule(data=st.data())
@@ -291,6 +369,8 @@ class DatedLedger(RuleBasedStateMachine):
         assert (wallet.held, wallet.spent) == (model.held, model.spent)
         assert (wallet.earned, wallet.reversed) == (model.earned, model.reversed)
         assert wallet.expired == model.expired
+        other = self.run(self.node.wallet(self.other))
+        assert other.available == sum(part for ends, part in model.given if ends > model.hour)
 
     def teardown(self) -> None:
         assert self.run(self.node.verify()) == []

@@ -13,6 +13,7 @@ from google.rpc import status_pb2 as _status_pb2
 from guerdon.earning.v1 import activity_pb2 as _activity_pb2
 from guerdon.earning.v1 import ledger_pb2 as _ledger_pb2
 from guerdon.earning.v1 import member_pb2 as _member_pb2
+from guerdon.earning.v1 import points_pb2 as _points_pb2
 from guerdon.earning.v1 import program_pb2 as _program_pb2
 from guerdon.feed.v1 import program_document_pb2 as _program_document_pb2
 from guerdon.feed.v1 import verification_pb2 as _verification_pb2
@@ -588,6 +589,148 @@ class ListEntriesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListEntriesResponse: _TypeAlias = ListEntriesResponse  # noqa: Y015
+
+@_typing.final
+class ExplainEntryRequest(_message.Message):
+    """A request of ExplainEntry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    ACTIVITY_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    program_id: _builtins.str
+    """The program."""
+    member_id: _builtins.str
+    """Any identifier of the member."""
+    activity_id: _builtins.str
+    """The activity: the entry that booked its points."""
+    currency_id: _builtins.str
+    """The points currency; empty means the program's first."""
+    sequence: _builtins.int
+    """The entry of the member's wallet, by its sequence; not looked at when an activity is named."""
+    def __init__(
+        self,
+        *,
+        program_id: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        activity_id: _builtins.str = ...,
+        currency_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "member_id", b"member_id", "subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "currency_id", b"currency_id", "member_id", b"member_id", "program_id", b"program_id", "sequence", b"sequence", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["member_id", "activity_id"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
+
+Global___ExplainEntryRequest: _TypeAlias = ExplainEntryRequest  # noqa: Y015
+
+@_typing.final
+class ExplainEntryResponse(_message.Message):
+    """A response of ExplainEntry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    LOTS_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    ADJUSTMENT_FIELD_NUMBER: _builtins.int
+    OTHER_MEMBER_ID_FIELD_NUMBER: _builtins.int
+    OTHER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    other_member_id: _builtins.str
+    """The member on the other side of a transfer or merger; empty when there is none, or nothing names it any more."""
+    other_sequence: _builtins.int
+    """The entry on the other side, by its sequence in that wallet; 0 when there is none."""
+    @_builtins.property
+    def entry(self) -> _ledger_pb2.Entry:
+        """The entry; that of an activity has the rules with their outcomes."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why it was booked, a sentence a line."""
+
+    @_builtins.property
+    def lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedLot]:
+        """The lots that it made or used, and where they came from."""
+
+    @_builtins.property
+    def hold(self) -> _ledger_pb2.Hold:
+        """The hold that it placed or ended, absent when there is none."""
+
+    @_builtins.property
+    def adjustment(self) -> _points_pb2.Adjustment:
+        """The adjustment that it booked, absent when there is none."""
+
+    def __init__(
+        self,
+        *,
+        entry: _ledger_pb2.Entry | None = ...,
+        lines: _abc.Iterable[_builtins.str] | None = ...,
+        lots: _abc.Iterable[Global___ExplainedLot] | None = ...,
+        hold: _ledger_pb2.Hold | None = ...,
+        adjustment: _points_pb2.Adjustment | None = ...,
+        other_member_id: _builtins.str = ...,
+        other_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "entry", b"entry", "hold", b"hold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "entry", b"entry", "hold", b"hold", "lines", b"lines", "lots", b"lots", "other_member_id", b"other_member_id", "other_sequence", b"other_sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainEntryResponse: _TypeAlias = ExplainEntryResponse  # noqa: Y015
+
+@_typing.final
+class ExplainedLot(_message.Message):
+    """A lot that an entry made or used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOT_SEQUENCE_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    MADE_BY_FIELD_NUMBER: _builtins.int
+    MADE_TIME_FIELD_NUMBER: _builtins.int
+    ACTIVITY_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    lot_sequence: _builtins.int
+    """The lot, by the sequence of the entry that made it."""
+    points: _builtins.int
+    """What the entry did to its remainder: positive when made or given back to, negative when used."""
+    made_by: _ledger_pb2.EntryType.ValueType
+    """What the entry that made the lot books."""
+    activity_id: _builtins.str
+    """The activity that its points came from, empty when there is none."""
+    @_builtins.property
+    def made_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant at which it was made."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant at which it ends, as it is now; absent when it never does or ends with the wallet's sliding points."""
+
+    def __init__(
+        self,
+        *,
+        lot_sequence: _builtins.int = ...,
+        points: _builtins.int = ...,
+        made_by: _ledger_pb2.EntryType.ValueType = ...,
+        made_time: _timestamp_pb2.Timestamp | None = ...,
+        activity_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "made_time", b"made_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "expire_time", b"expire_time", "lot_sequence", b"lot_sequence", "made_by", b"made_by", "made_time", b"made_time", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainedLot: _TypeAlias = ExplainedLot  # noqa: Y015
 
 @_typing.final
 class ListActivitiesRequest(_message.Message):

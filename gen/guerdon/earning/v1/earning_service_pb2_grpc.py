@@ -89,6 +89,11 @@ class EarningServiceStub:
                 request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListEntriesRequest.SerializeToString,
                 response_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListEntriesResponse.FromString,
                 _registered_method=True)
+        self.ExplainEntry = channel.unary_unary(
+                '/guerdon.earning.v1.EarningService/ExplainEntry',
+                request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ExplainEntryRequest.SerializeToString,
+                response_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ExplainEntryResponse.FromString,
+                _registered_method=True)
         self.ListActivities = channel.unary_unary(
                 '/guerdon.earning.v1.EarningService/ListActivities',
                 request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListActivitiesRequest.SerializeToString,
@@ -229,6 +234,15 @@ class EarningServiceServicer:
 
     def ListEntries(self, request, context):
         """Returns a member's ledger entries, newest first; refuses with MEMBER_NOT_FOUND or CURRENCY_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainEntry(self, request, context):
+        """Says of any entry why it was booked, from what was stored with it: the rules with their outcomes, or what it
+        reversed, spent, ended, moved or corrected, and by whom.
+        Refuses with MEMBER_NOT_FOUND, ACTIVITY_NOT_FOUND, CURRENCY_NOT_FOUND or ENTRY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -378,6 +392,11 @@ def add_EarningServiceServicer_to_server(servicer, server):
                     servicer.ListEntries,
                     request_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListEntriesRequest.FromString,
                     response_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListEntriesResponse.SerializeToString,
+            ),
+            'ExplainEntry': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainEntry,
+                    request_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ExplainEntryRequest.FromString,
+                    response_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ExplainEntryResponse.SerializeToString,
             ),
             'ListActivities': grpc.unary_unary_rpc_method_handler(
                     servicer.ListActivities,
@@ -715,6 +734,33 @@ class EarningService:
             '/guerdon.earning.v1.EarningService/ListEntries',
             guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListEntriesRequest.SerializeToString,
             guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainEntry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.earning.v1.EarningService/ExplainEntry',
+            guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ExplainEntryRequest.SerializeToString,
+            guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ExplainEntryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -66,6 +66,11 @@ class EarningServiceStub:
     """Returns a member's points; refuses with MEMBER_NOT_FOUND or CURRENCY_NOT_FOUND."""
     ListEntries: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.ListEntriesRequest, _earning_service_pb2.ListEntriesResponse]
     """Returns a member's ledger entries, newest first; refuses with MEMBER_NOT_FOUND or CURRENCY_NOT_FOUND."""
+    ExplainEntry: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.ExplainEntryRequest, _earning_service_pb2.ExplainEntryResponse]
+    """Says of any entry why it was booked, from what was stored with it: the rules with their outcomes, or what it
+    reversed, spent, ended, moved or corrected, and by whom.
+    Refuses with MEMBER_NOT_FOUND, ACTIVITY_NOT_FOUND, CURRENCY_NOT_FOUND or ENTRY_NOT_FOUND.
+    """
     ListActivities: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.ListActivitiesRequest, _earning_service_pb2.ListActivitiesResponse]
     """Returns a member's activities, newest first; refuses with MEMBER_NOT_FOUND."""
     HoldPoints: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.HoldPointsRequest, _earning_service_pb2.HoldPointsResponse]
@@ -144,6 +149,11 @@ class EarningServiceAsyncStub(EarningServiceStub):
     """Returns a member's points; refuses with MEMBER_NOT_FOUND or CURRENCY_NOT_FOUND."""
     ListEntries: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.ListEntriesRequest, _earning_service_pb2.ListEntriesResponse]  # type: ignore[assignment]
     """Returns a member's ledger entries, newest first; refuses with MEMBER_NOT_FOUND or CURRENCY_NOT_FOUND."""
+    ExplainEntry: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.ExplainEntryRequest, _earning_service_pb2.ExplainEntryResponse]  # type: ignore[assignment]
+    """Says of any entry why it was booked, from what was stored with it: the rules with their outcomes, or what it
+    reversed, spent, ended, moved or corrected, and by whom.
+    Refuses with MEMBER_NOT_FOUND, ACTIVITY_NOT_FOUND, CURRENCY_NOT_FOUND or ENTRY_NOT_FOUND.
+    """
     ListActivities: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.ListActivitiesRequest, _earning_service_pb2.ListActivitiesResponse]  # type: ignore[assignment]
     """Returns a member's activities, newest first; refuses with MEMBER_NOT_FOUND."""
     HoldPoints: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.HoldPointsRequest, _earning_service_pb2.HoldPointsResponse]  # type: ignore[assignment]
@@ -279,6 +289,17 @@ class EarningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_earning_service_pb2.ListEntriesResponse, _abc.Awaitable[_earning_service_pb2.ListEntriesResponse]]:
         """Returns a member's ledger entries, newest first; refuses with MEMBER_NOT_FOUND or CURRENCY_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ExplainEntry(
+        self,
+        request: _earning_service_pb2.ExplainEntryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_service_pb2.ExplainEntryResponse, _abc.Awaitable[_earning_service_pb2.ExplainEntryResponse]]:
+        """Says of any entry why it was booked, from what was stored with it: the rules with their outcomes, or what it
+        reversed, spent, ended, moved or corrected, and by whom.
+        Refuses with MEMBER_NOT_FOUND, ACTIVITY_NOT_FOUND, CURRENCY_NOT_FOUND or ENTRY_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListActivities(

@@ -269,6 +269,28 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "SAME_ACTOR", "domain": "guerdon", "metadata": {"actor": "cara"}}
     """
+    ERROR_REASON_LOT_NOT_FOUND: _ErrorReason.ValueType  # 100
+    """NOT_FOUND: the wallet has no such lot, or nothing is left in it to be extended.
+
+    {"reason": "LOT_NOT_FOUND", "domain": "guerdon", "metadata": {"lot_sequence": "7"}}
+    """
+    ERROR_REASON_EXPIRY_NOT_LATER: _ErrorReason.ValueType  # 101
+    """FAILED_PRECONDITION: points would not end later than they do, or than now.
+
+    {"reason": "EXPIRY_NOT_LATER", "domain": "guerdon",
+     "metadata": {"expire_time": "2025-06-01T00:00:00+00:00", "later_than": "2025-12-01T00:00:00+00:00"}}
+    """
+    ERROR_REASON_REINSTATE_EXCEEDS_EXPIRED: _ErrorReason.ValueType  # 102
+    """FAILED_PRECONDITION: more points than have ended of the lot and not come back yet.
+
+    {"reason": "REINSTATE_EXCEEDS_EXPIRED", "domain": "guerdon",
+     "metadata": {"points": "60", "points_expired": "50"}}
+    """
+    ERROR_REASON_ENTRY_NOT_FOUND: _ErrorReason.ValueType  # 103
+    """NOT_FOUND: the wallet has no entry of this number, or the activity has none.
+
+    {"reason": "ENTRY_NOT_FOUND", "domain": "guerdon", "metadata": {"sequence": "7"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -521,5 +543,27 @@ ERROR_REASON_SAME_ACTOR: ErrorReason.ValueType  # 99
 """FAILED_PRECONDITION: whoever asked for an adjustment does not approve it.
 
 {"reason": "SAME_ACTOR", "domain": "guerdon", "metadata": {"actor": "cara"}}
+"""
+ERROR_REASON_LOT_NOT_FOUND: ErrorReason.ValueType  # 100
+"""NOT_FOUND: the wallet has no such lot, or nothing is left in it to be extended.
+
+{"reason": "LOT_NOT_FOUND", "domain": "guerdon", "metadata": {"lot_sequence": "7"}}
+"""
+ERROR_REASON_EXPIRY_NOT_LATER: ErrorReason.ValueType  # 101
+"""FAILED_PRECONDITION: points would not end later than they do, or than now.
+
+{"reason": "EXPIRY_NOT_LATER", "domain": "guerdon",
+ "metadata": {"expire_time": "2025-06-01T00:00:00+00:00", "later_than": "2025-12-01T00:00:00+00:00"}}
+"""
+ERROR_REASON_REINSTATE_EXCEEDS_EXPIRED: ErrorReason.ValueType  # 102
+"""FAILED_PRECONDITION: more points than have ended of the lot and not come back yet.
+
+{"reason": "REINSTATE_EXCEEDS_EXPIRED", "domain": "guerdon",
+ "metadata": {"points": "60", "points_expired": "50"}}
+"""
+ERROR_REASON_ENTRY_NOT_FOUND: ErrorReason.ValueType  # 103
+"""NOT_FOUND: the wallet has no entry of this number, or the activity has none.
+
+{"reason": "ENTRY_NOT_FOUND", "domain": "guerdon", "metadata": {"sequence": "7"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -412,3 +412,83 @@ class AdjustmentChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AdjustmentChanged: _TypeAlias = AdjustmentChanged  # noqa: Y015
+
+@_typing.final
+class PointsExtended(_message.Message):
+    """Points end later than they did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_KEY_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    member_key: _builtins.str
+    """The internal key of the member."""
+    points: _builtins.int
+    """The points of the lot."""
+    currency_id: _builtins.str
+    """The points currency."""
+    reason: _builtins.str
+    """Why."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant at which they end now."""
+
+    def __init__(
+        self,
+        *,
+        member_key: _builtins.str = ...,
+        points: _builtins.int = ...,
+        currency_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_id", b"currency_id", "expire_time", b"expire_time", "member_key", b"member_key", "points", b"points", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PointsExtended: _TypeAlias = PointsExtended  # noqa: Y015
+
+@_typing.final
+class PointsReinstated(_message.Message):
+    """Points that had ended came back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_KEY_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    member_key: _builtins.str
+    """The internal key of the member."""
+    points: _builtins.int
+    """The points, before debt was repaid."""
+    currency_id: _builtins.str
+    """The points currency."""
+    reason: _builtins.str
+    """Why."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant at which they end now."""
+
+    def __init__(
+        self,
+        *,
+        member_key: _builtins.str = ...,
+        points: _builtins.int = ...,
+        currency_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_id", b"currency_id", "expire_time", b"expire_time", "member_key", b"member_key", "points", b"points", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PointsReinstated: _TypeAlias = PointsReinstated  # noqa: Y015

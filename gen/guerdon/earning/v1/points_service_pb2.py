@@ -23,10 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from guerdon.earning.v1 import ledger_pb2 as guerdon_dot_earning_dot_v1_dot_ledger__pb2
 from guerdon.earning.v1 import points_pb2 as guerdon_dot_earning_dot_v1_dot_points__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'guerdon/earning/v1/points_service.proto\x12\x12guerdon.earning.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fguerdon/earning/v1/points.proto\"\xf4\x01\n\x15TransferPointsRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\"\n\x0e\x66rom_member_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12 \n\x0cto_member_id\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x0b\x63urrency_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1e\n\x06points\x18\x06 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x01\x12\x18\n\x06reason\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"f\n\x16TransferPointsResponse\x12.\n\x08transfer\x18\x01 \x01(\x0b\x32\x1c.guerdon.earning.v1.Transfer\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\xf3\x01\n\x13\x41\x64justPointsRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x0b\x63urrency_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12)\n\x06points\x18\x05 \x01(\x03\x42\x19\xbaH\x16\"\x14\x18\x80\xa0\x94\xa5\x8d\x1d(\x80\xe0\xeb\xda\xf2\xe2\xff\xff\xff\x01\x38\x00\x12\x19\n\x05\x61\x63tor\x18\x06 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1a\n\x06reason\x18\x07 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"h\n\x14\x41\x64justPointsResponse\x12\x32\n\nadjustment\x18\x01 \x01(\x0b\x32\x1e.guerdon.earning.v1.Adjustment\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\x96\x01\n\x18\x41pproveAdjustmentRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12 \n\radjustment_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x19\n\x05\x61\x63tor\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"m\n\x19\x41pproveAdjustmentResponse\x12\x32\n\nadjustment\x18\x01 \x01(\x0b\x32\x1e.guerdon.earning.v1.Adjustment\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\xb1\x01\n\x17RejectAdjustmentRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12 \n\radjustment_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x19\n\x05\x61\x63tor\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1a\n\x06reason\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"l\n\x18RejectAdjustmentResponse\x12\x32\n\nadjustment\x18\x01 \x01(\x0b\x32\x1e.guerdon.earning.v1.Adjustment\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"W\n\x14GetAdjustmentRequest\x12\x1d\n\nprogram_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12 \n\radjustment_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"K\n\x15GetAdjustmentResponse\x12\x32\n\nadjustment\x18\x01 \x01(\x0b\x32\x1e.guerdon.earning.v1.Adjustment\"\xb3\x01\n\x16ListAdjustmentsRequest\x12\x1d\n\nprogram_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12=\n\x05state\x18\x02 \x01(\x0e\x32$.guerdon.earning.v1.Adjustment.StateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"|\n\x17ListAdjustmentsResponse\x12>\n\x0b\x61\x64justments\x18\x01 \x03(\x0b\x32\x1e.guerdon.earning.v1.AdjustmentB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12!\n\x0fnext_page_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x32\x8e\x05\n\rPointsService\x12g\n\x0eTransferPoints\x12).guerdon.earning.v1.TransferPointsRequest\x1a*.guerdon.earning.v1.TransferPointsResponse\x12\x61\n\x0c\x41\x64justPoints\x12\'.guerdon.earning.v1.AdjustPointsRequest\x1a(.guerdon.earning.v1.AdjustPointsResponse\x12p\n\x11\x41pproveAdjustment\x12,.guerdon.earning.v1.ApproveAdjustmentRequest\x1a-.guerdon.earning.v1.ApproveAdjustmentResponse\x12m\n\x10RejectAdjustment\x12+.guerdon.earning.v1.RejectAdjustmentRequest\x1a,.guerdon.earning.v1.RejectAdjustmentResponse\x12\x64\n\rGetAdjustment\x12(.guerdon.earning.v1.GetAdjustmentRequest\x1a).guerdon.earning.v1.GetAdjustmentResponse\x12j\n\x0fListAdjustments\x12*.guerdon.earning.v1.ListAdjustmentsRequest\x1a+.guerdon.earning.v1.ListAdjustmentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'guerdon/earning/v1/points_service.proto\x12\x12guerdon.earning.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fguerdon/earning/v1/ledger.proto\x1a\x1fguerdon/earning/v1/points.proto\"\xf4\x01\n\x15TransferPointsRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\"\n\x0e\x66rom_member_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12 \n\x0cto_member_id\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x0b\x63urrency_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1e\n\x06points\x18\x06 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x01\x12\x18\n\x06reason\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"f\n\x16TransferPointsResponse\x12.\n\x08transfer\x18\x01 \x01(\x0b\x32\x1c.guerdon.earning.v1.Transfer\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\xf3\x01\n\x13\x41\x64justPointsRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x0b\x63urrency_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12)\n\x06points\x18\x05 \x01(\x03\x42\x19\xbaH\x16\"\x14\x18\x80\xa0\x94\xa5\x8d\x1d(\x80\xe0\xeb\xda\xf2\xe2\xff\xff\xff\x01\x38\x00\x12\x19\n\x05\x61\x63tor\x18\x06 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1a\n\x06reason\x18\x07 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"h\n\x14\x41\x64justPointsResponse\x12\x32\n\nadjustment\x18\x01 \x01(\x0b\x32\x1e.guerdon.earning.v1.Adjustment\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\x96\x01\n\x18\x41pproveAdjustmentRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12 \n\radjustment_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x19\n\x05\x61\x63tor\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"m\n\x19\x41pproveAdjustmentResponse\x12\x32\n\nadjustment\x18\x01 \x01(\x0b\x32\x1e.guerdon.earning.v1.Adjustment\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\xb1\x01\n\x17RejectAdjustmentRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12 \n\radjustment_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x19\n\x05\x61\x63tor\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1a\n\x06reason\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"l\n\x18RejectAdjustmentResponse\x12\x32\n\nadjustment\x18\x01 \x01(\x0b\x32\x1e.guerdon.earning.v1.Adjustment\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"W\n\x14GetAdjustmentRequest\x12\x1d\n\nprogram_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12 \n\radjustment_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"K\n\x15GetAdjustmentResponse\x12\x32\n\nadjustment\x18\x01 \x01(\x0b\x32\x1e.guerdon.earning.v1.Adjustment\"\xb3\x01\n\x16ListAdjustmentsRequest\x12\x1d\n\nprogram_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12=\n\x05state\x18\x02 \x01(\x0e\x32$.guerdon.earning.v1.Adjustment.StateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"|\n\x17ListAdjustmentsResponse\x12>\n\x0b\x61\x64justments\x18\x01 \x03(\x0b\x32\x1e.guerdon.earning.v1.AdjustmentB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12!\n\x0fnext_page_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\xed\x02\n\x13\x45xtendPointsRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x0b\x63urrency_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1f\n\x0clot_sequence\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01H\x00\x12:\n\x14\x65xpiring_before_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x37\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\x05\x61\x63tor\x18\x08 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1a\n\x06reason\x18\t \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x42\r\n\x04lots\x12\x05\xbaH\x02\x08\x01\"}\n\x14\x45xtendPointsResponse\x12\x35\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.guerdon.earning.v1.EntryB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x10\n\x08has_more\x18\x02 \x01(\x08\x12\x1c\n\nfeed_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\xc3\x02\n\x16ReinstatePointsRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x0b\x63urrency_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1d\n\x0clot_sequence\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x12\x1e\n\x06points\x18\x06 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00\x12\x37\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\x05\x61\x63tor\x18\x08 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1a\n\x06reason\x18\t \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"a\n\x17ReinstatePointsResponse\x12(\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x19.guerdon.earning.v1.Entry\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x32\xdd\x06\n\rPointsService\x12g\n\x0eTransferPoints\x12).guerdon.earning.v1.TransferPointsRequest\x1a*.guerdon.earning.v1.TransferPointsResponse\x12\x61\n\x0c\x41\x64justPoints\x12\'.guerdon.earning.v1.AdjustPointsRequest\x1a(.guerdon.earning.v1.AdjustPointsResponse\x12p\n\x11\x41pproveAdjustment\x12,.guerdon.earning.v1.ApproveAdjustmentRequest\x1a-.guerdon.earning.v1.ApproveAdjustmentResponse\x12m\n\x10RejectAdjustment\x12+.guerdon.earning.v1.RejectAdjustmentRequest\x1a,.guerdon.earning.v1.RejectAdjustmentResponse\x12\x64\n\rGetAdjustment\x12(.guerdon.earning.v1.GetAdjustmentRequest\x1a).guerdon.earning.v1.GetAdjustmentResponse\x12j\n\x0fListAdjustments\x12*.guerdon.earning.v1.ListAdjustmentsRequest\x1a+.guerdon.earning.v1.ListAdjustmentsResponse\x12\x61\n\x0c\x45xtendPoints\x12\'.guerdon.earning.v1.ExtendPointsRequest\x1a(.guerdon.earning.v1.ExtendPointsResponse\x12j\n\x0fReinstatePoints\x12*.guerdon.earning.v1.ReinstatePointsRequest\x1a+.guerdon.earning.v1.ReinstatePointsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -103,30 +105,80 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTADJUSTMENTSRESPONSE'].fields_by_name['adjustments']._serialized_options = b'\272H\006\222\001\003\020\350\007'
   _globals['_LISTADJUSTMENTSRESPONSE'].fields_by_name['next_page_token']._loaded_options = None
   _globals['_LISTADJUSTMENTSRESPONSE'].fields_by_name['next_page_token']._serialized_options = b'\272H\005r\003\030\200\004'
-  _globals['_TRANSFERPOINTSREQUEST']._serialized_start=126
-  _globals['_TRANSFERPOINTSREQUEST']._serialized_end=370
-  _globals['_TRANSFERPOINTSRESPONSE']._serialized_start=372
-  _globals['_TRANSFERPOINTSRESPONSE']._serialized_end=474
-  _globals['_ADJUSTPOINTSREQUEST']._serialized_start=477
-  _globals['_ADJUSTPOINTSREQUEST']._serialized_end=720
-  _globals['_ADJUSTPOINTSRESPONSE']._serialized_start=722
-  _globals['_ADJUSTPOINTSRESPONSE']._serialized_end=826
-  _globals['_APPROVEADJUSTMENTREQUEST']._serialized_start=829
-  _globals['_APPROVEADJUSTMENTREQUEST']._serialized_end=979
-  _globals['_APPROVEADJUSTMENTRESPONSE']._serialized_start=981
-  _globals['_APPROVEADJUSTMENTRESPONSE']._serialized_end=1090
-  _globals['_REJECTADJUSTMENTREQUEST']._serialized_start=1093
-  _globals['_REJECTADJUSTMENTREQUEST']._serialized_end=1270
-  _globals['_REJECTADJUSTMENTRESPONSE']._serialized_start=1272
-  _globals['_REJECTADJUSTMENTRESPONSE']._serialized_end=1380
-  _globals['_GETADJUSTMENTREQUEST']._serialized_start=1382
-  _globals['_GETADJUSTMENTREQUEST']._serialized_end=1469
-  _globals['_GETADJUSTMENTRESPONSE']._serialized_start=1471
-  _globals['_GETADJUSTMENTRESPONSE']._serialized_end=1546
-  _globals['_LISTADJUSTMENTSREQUEST']._serialized_start=1549
-  _globals['_LISTADJUSTMENTSREQUEST']._serialized_end=1728
-  _globals['_LISTADJUSTMENTSRESPONSE']._serialized_start=1730
-  _globals['_LISTADJUSTMENTSRESPONSE']._serialized_end=1854
-  _globals['_POINTSSERVICE']._serialized_start=1857
-  _globals['_POINTSSERVICE']._serialized_end=2511
+  _globals['_EXTENDPOINTSREQUEST'].oneofs_by_name['lots']._loaded_options = None
+  _globals['_EXTENDPOINTSREQUEST'].oneofs_by_name['lots']._serialized_options = b'\272H\002\010\001'
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['program_id']._loaded_options = None
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['program_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['member_id']._loaded_options = None
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['member_id']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['currency_id']._loaded_options = None
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['currency_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['lot_sequence']._loaded_options = None
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['lot_sequence']._serialized_options = b'\272H\004\"\002(\001'
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['expire_time']._loaded_options = None
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['expire_time']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['actor']._loaded_options = None
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['actor']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_EXTENDPOINTSREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_EXTENDPOINTSRESPONSE'].fields_by_name['entries']._loaded_options = None
+  _globals['_EXTENDPOINTSRESPONSE'].fields_by_name['entries']._serialized_options = b'\272H\006\222\001\003\020\350\007'
+  _globals['_EXTENDPOINTSRESPONSE'].fields_by_name['feed_token']._loaded_options = None
+  _globals['_EXTENDPOINTSRESPONSE'].fields_by_name['feed_token']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['program_id']._loaded_options = None
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['program_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['member_id']._loaded_options = None
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['member_id']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['currency_id']._loaded_options = None
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['currency_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['lot_sequence']._loaded_options = None
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['lot_sequence']._serialized_options = b'\272H\004\"\002(\001'
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['points']._loaded_options = None
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['points']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['expire_time']._loaded_options = None
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['expire_time']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['actor']._loaded_options = None
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['actor']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_REINSTATEPOINTSREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_REINSTATEPOINTSRESPONSE'].fields_by_name['feed_token']._loaded_options = None
+  _globals['_REINSTATEPOINTSRESPONSE'].fields_by_name['feed_token']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_TRANSFERPOINTSREQUEST']._serialized_start=192
+  _globals['_TRANSFERPOINTSREQUEST']._serialized_end=436
+  _globals['_TRANSFERPOINTSRESPONSE']._serialized_start=438
+  _globals['_TRANSFERPOINTSRESPONSE']._serialized_end=540
+  _globals['_ADJUSTPOINTSREQUEST']._serialized_start=543
+  _globals['_ADJUSTPOINTSREQUEST']._serialized_end=786
+  _globals['_ADJUSTPOINTSRESPONSE']._serialized_start=788
+  _globals['_ADJUSTPOINTSRESPONSE']._serialized_end=892
+  _globals['_APPROVEADJUSTMENTREQUEST']._serialized_start=895
+  _globals['_APPROVEADJUSTMENTREQUEST']._serialized_end=1045
+  _globals['_APPROVEADJUSTMENTRESPONSE']._serialized_start=1047
+  _globals['_APPROVEADJUSTMENTRESPONSE']._serialized_end=1156
+  _globals['_REJECTADJUSTMENTREQUEST']._serialized_start=1159
+  _globals['_REJECTADJUSTMENTREQUEST']._serialized_end=1336
+  _globals['_REJECTADJUSTMENTRESPONSE']._serialized_start=1338
+  _globals['_REJECTADJUSTMENTRESPONSE']._serialized_end=1446
+  _globals['_GETADJUSTMENTREQUEST']._serialized_start=1448
+  _globals['_GETADJUSTMENTREQUEST']._serialized_end=1535
+  _globals['_GETADJUSTMENTRESPONSE']._serialized_start=1537
+  _globals['_GETADJUSTMENTRESPONSE']._serialized_end=1612
+  _globals['_LISTADJUSTMENTSREQUEST']._serialized_start=1615
+  _globals['_LISTADJUSTMENTSREQUEST']._serialized_end=1794
+  _globals['_LISTADJUSTMENTSRESPONSE']._serialized_start=1796
+  _globals['_LISTADJUSTMENTSRESPONSE']._serialized_end=1920
+  _globals['_EXTENDPOINTSREQUEST']._serialized_start=1923
+  _globals['_EXTENDPOINTSREQUEST']._serialized_end=2288
+  _globals['_EXTENDPOINTSRESPONSE']._serialized_start=2290
+  _globals['_EXTENDPOINTSRESPONSE']._serialized_end=2415
+  _globals['_REINSTATEPOINTSREQUEST']._serialized_start=2418
+  _globals['_REINSTATEPOINTSREQUEST']._serialized_end=2741
+  _globals['_REINSTATEPOINTSRESPONSE']._serialized_start=2743
+  _globals['_REINSTATEPOINTSRESPONSE']._serialized_end=2840
+  _globals['_POINTSSERVICE']._serialized_start=2843
+  _globals['_POINTSSERVICE']._serialized_end=3704
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,9 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from guerdon.earning.v1 import ledger_pb2 as _ledger_pb2
 from guerdon.earning.v1 import points_pb2 as _points_pb2
 import builtins as _builtins
 import sys
@@ -406,3 +408,179 @@ class ListAdjustmentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListAdjustmentsResponse: _TypeAlias = ListAdjustmentsResponse  # noqa: Y015
+
+@_typing.final
+class ExtendPointsRequest(_message.Message):
+    """A request of ExtendPoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    LOT_SEQUENCE_FIELD_NUMBER: _builtins.int
+    EXPIRING_BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The idempotency key."""
+    program_id: _builtins.str
+    """The program."""
+    member_id: _builtins.str
+    """The member, by any of its identifiers."""
+    currency_id: _builtins.str
+    """The points currency; empty means the program's first."""
+    lot_sequence: _builtins.int
+    """One lot, by the sequence of the entry that made it."""
+    actor: _builtins.str
+    """Who does it."""
+    reason: _builtins.str
+    """Why, in words that a member may read."""
+    @_builtins.property
+    def expiring_before_time(self) -> _timestamp_pb2.Timestamp:
+        """All lots that end before this instant, and before expire_time: at most 1,000, the earliest ends first."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant at which the points end from now on, before the year 9000."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        program_id: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        currency_id: _builtins.str = ...,
+        lot_sequence: _builtins.int = ...,
+        expiring_before_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "expiring_before_time", b"expiring_before_time", "lot_sequence", b"lot_sequence", "lots", b"lots"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "currency_id", b"currency_id", "expire_time", b"expire_time", "expiring_before_time", b"expiring_before_time", "lot_sequence", b"lot_sequence", "lots", b"lots", "member_id", b"member_id", "program_id", b"program_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_lots: _TypeAlias = _typing.Literal["lot_sequence", "expiring_before_time"]  # noqa: Y015
+    _WhichOneofArgType_lots: _TypeAlias = _typing.Literal["lots", b"lots"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_lots) -> _WhichOneofReturnType_lots | None: ...
+
+Global___ExtendPointsRequest: _TypeAlias = ExtendPointsRequest  # noqa: Y015
+
+@_typing.final
+class ExtendPointsResponse(_message.Message):
+    """A response of ExtendPoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    HAS_MORE_FIELD_NUMBER: _builtins.int
+    FEED_TOKEN_FIELD_NUMBER: _builtins.int
+    has_more: _builtins.bool
+    """Whether more lots end that early than one call extends."""
+    feed_token: _builtins.str
+    """The place of the change in the service's feed, for reads that must see it."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[_ledger_pb2.Entry]:
+        """The entries, one for each lot; none when no lot ends that early."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[_ledger_pb2.Entry] | None = ...,
+        has_more: _builtins.bool = ...,
+        feed_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "feed_token", b"feed_token", "has_more", b"has_more"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendPointsResponse: _TypeAlias = ExtendPointsResponse  # noqa: Y015
+
+@_typing.final
+class ReinstatePointsRequest(_message.Message):
+    """A request of ReinstatePoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    LOT_SEQUENCE_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The idempotency key."""
+    program_id: _builtins.str
+    """The program."""
+    member_id: _builtins.str
+    """The member, by any of its identifiers."""
+    currency_id: _builtins.str
+    """The points currency; empty means the program's first."""
+    lot_sequence: _builtins.int
+    """The lot, by the sequence of the entry that made it."""
+    points: _builtins.int
+    """The points; 0 means all that have ended and not come back yet."""
+    actor: _builtins.str
+    """Who does it."""
+    reason: _builtins.str
+    """Why, in words that a member may read."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant at which the lot ends from now on, before the year 9000."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        program_id: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        currency_id: _builtins.str = ...,
+        lot_sequence: _builtins.int = ...,
+        points: _builtins.int = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "currency_id", b"currency_id", "expire_time", b"expire_time", "lot_sequence", b"lot_sequence", "member_id", b"member_id", "points", b"points", "program_id", b"program_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReinstatePointsRequest: _TypeAlias = ReinstatePointsRequest  # noqa: Y015
+
+@_typing.final
+class ReinstatePointsResponse(_message.Message):
+    """A response of ReinstatePoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    FEED_TOKEN_FIELD_NUMBER: _builtins.int
+    feed_token: _builtins.str
+    """The place of the change in the service's feed, for reads that must see it."""
+    @_builtins.property
+    def entry(self) -> _ledger_pb2.Entry:
+        """The entry."""
+
+    def __init__(
+        self,
+        *,
+        entry: _ledger_pb2.Entry | None = ...,
+        feed_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "feed_token", b"feed_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReinstatePointsResponse: _TypeAlias = ReinstatePointsResponse  # noqa: Y015

@@ -70,6 +70,16 @@ class PointsServiceStub:
                 request_serializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ListAdjustmentsRequest.SerializeToString,
                 response_deserializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ListAdjustmentsResponse.FromString,
                 _registered_method=True)
+        self.ExtendPoints = channel.unary_unary(
+                '/guerdon.earning.v1.PointsService/ExtendPoints',
+                request_serializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ExtendPointsRequest.SerializeToString,
+                response_deserializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ExtendPointsResponse.FromString,
+                _registered_method=True)
+        self.ReinstatePoints = channel.unary_unary(
+                '/guerdon.earning.v1.PointsService/ReinstatePoints',
+                request_serializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ReinstatePointsRequest.SerializeToString,
+                response_deserializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ReinstatePointsResponse.FromString,
+                _registered_method=True)
 
 
 class PointsServiceServicer:
@@ -132,6 +142,24 @@ class PointsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExtendPoints(self, request, context):
+        """Lets points end later: those of one lot, or of all lots that end before an instant.
+        Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, LOT_NOT_FOUND or EXPIRY_NOT_LATER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReinstatePoints(self, request, context):
+        """Brings points of a lot back that have ended, at most as many as have ended and not come back yet.
+        Debt is repaid first.
+        Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, LOT_NOT_FOUND, REINSTATE_EXCEEDS_EXPIRED, EXPIRY_NOT_LATER or
+        POINTS_OUT_OF_RANGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PointsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -164,6 +192,16 @@ def add_PointsServiceServicer_to_server(servicer, server):
                     servicer.ListAdjustments,
                     request_deserializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ListAdjustmentsRequest.FromString,
                     response_serializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ListAdjustmentsResponse.SerializeToString,
+            ),
+            'ExtendPoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendPoints,
+                    request_deserializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ExtendPointsRequest.FromString,
+                    response_serializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ExtendPointsResponse.SerializeToString,
+            ),
+            'ReinstatePoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReinstatePoints,
+                    request_deserializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ReinstatePointsRequest.FromString,
+                    response_serializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ReinstatePointsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -334,6 +372,60 @@ class PointsService:
             '/guerdon.earning.v1.PointsService/ListAdjustments',
             guerdon_dot_earning_dot_v1_dot_points__service__pb2.ListAdjustmentsRequest.SerializeToString,
             guerdon_dot_earning_dot_v1_dot_points__service__pb2.ListAdjustmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendPoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.earning.v1.PointsService/ExtendPoints',
+            guerdon_dot_earning_dot_v1_dot_points__service__pb2.ExtendPointsRequest.SerializeToString,
+            guerdon_dot_earning_dot_v1_dot_points__service__pb2.ExtendPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReinstatePoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.earning.v1.PointsService/ReinstatePoints',
+            guerdon_dot_earning_dot_v1_dot_points__service__pb2.ReinstatePointsRequest.SerializeToString,
+            guerdon_dot_earning_dot_v1_dot_points__service__pb2.ReinstatePointsResponse.FromString,
             options,
             channel_credentials,
             insecure,

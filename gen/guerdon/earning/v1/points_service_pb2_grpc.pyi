@@ -64,6 +64,16 @@ class PointsServiceStub:
     """Returns an adjustment; refuses with ADJUSTMENT_NOT_FOUND."""
     ListAdjustments: _grpc.UnaryUnaryMultiCallable[_points_service_pb2.ListAdjustmentsRequest, _points_service_pb2.ListAdjustmentsResponse]
     """Returns the adjustments of a program, the newest first; refuses with INVALID_PAGE_TOKEN."""
+    ExtendPoints: _grpc.UnaryUnaryMultiCallable[_points_service_pb2.ExtendPointsRequest, _points_service_pb2.ExtendPointsResponse]
+    """Lets points end later: those of one lot, or of all lots that end before an instant.
+    Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, LOT_NOT_FOUND or EXPIRY_NOT_LATER.
+    """
+    ReinstatePoints: _grpc.UnaryUnaryMultiCallable[_points_service_pb2.ReinstatePointsRequest, _points_service_pb2.ReinstatePointsResponse]
+    """Brings points of a lot back that have ended, at most as many as have ended and not come back yet.
+    Debt is repaid first.
+    Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, LOT_NOT_FOUND, REINSTATE_EXCEEDS_EXPIRED, EXPIRY_NOT_LATER or
+    POINTS_OUT_OF_RANGE.
+    """
 
 @_typing.type_check_only
 class PointsServiceAsyncStub(PointsServiceStub):
@@ -101,6 +111,16 @@ class PointsServiceAsyncStub(PointsServiceStub):
     """Returns an adjustment; refuses with ADJUSTMENT_NOT_FOUND."""
     ListAdjustments: _aio.UnaryUnaryMultiCallable[_points_service_pb2.ListAdjustmentsRequest, _points_service_pb2.ListAdjustmentsResponse]  # type: ignore[assignment]
     """Returns the adjustments of a program, the newest first; refuses with INVALID_PAGE_TOKEN."""
+    ExtendPoints: _aio.UnaryUnaryMultiCallable[_points_service_pb2.ExtendPointsRequest, _points_service_pb2.ExtendPointsResponse]  # type: ignore[assignment]
+    """Lets points end later: those of one lot, or of all lots that end before an instant.
+    Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, LOT_NOT_FOUND or EXPIRY_NOT_LATER.
+    """
+    ReinstatePoints: _aio.UnaryUnaryMultiCallable[_points_service_pb2.ReinstatePointsRequest, _points_service_pb2.ReinstatePointsResponse]  # type: ignore[assignment]
+    """Brings points of a lot back that have ended, at most as many as have ended and not come back yet.
+    Debt is repaid first.
+    Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, LOT_NOT_FOUND, REINSTATE_EXCEEDS_EXPIRED, EXPIRY_NOT_LATER or
+    POINTS_OUT_OF_RANGE.
+    """
 
 class PointsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Moves and corrects points that members have: transfers between members, and corrections by hand.
@@ -171,5 +191,27 @@ class PointsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_points_service_pb2.ListAdjustmentsResponse, _abc.Awaitable[_points_service_pb2.ListAdjustmentsResponse]]:
         """Returns the adjustments of a program, the newest first; refuses with INVALID_PAGE_TOKEN."""
+
+    @_abc_1.abstractmethod
+    def ExtendPoints(
+        self,
+        request: _points_service_pb2.ExtendPointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_points_service_pb2.ExtendPointsResponse, _abc.Awaitable[_points_service_pb2.ExtendPointsResponse]]:
+        """Lets points end later: those of one lot, or of all lots that end before an instant.
+        Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, LOT_NOT_FOUND or EXPIRY_NOT_LATER.
+        """
+
+    @_abc_1.abstractmethod
+    def ReinstatePoints(
+        self,
+        request: _points_service_pb2.ReinstatePointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_points_service_pb2.ReinstatePointsResponse, _abc.Awaitable[_points_service_pb2.ReinstatePointsResponse]]:
+        """Brings points of a lot back that have ended, at most as many as have ended and not come back yet.
+        Debt is repaid first.
+        Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, LOT_NOT_FOUND, REINSTATE_EXCEEDS_EXPIRED, EXPIRY_NOT_LATER or
+        POINTS_OUT_OF_RANGE.
+        """
 
 def add_PointsServiceServicer_to_server(servicer: PointsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
