@@ -1,6 +1,7 @@
 """Runs scenarios, prints their figures and writes them down.
 
-Usage: python -m bench [earning] [standing] [replay] [sweep]
+Usage: python -m bench [earning] [standing] [replay] [sweep] [rules] [large]
+Without a name all of them but `large`, which first writes ten million entries.
 """
 
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from rich.console import Console
 
-from bench import report, scenarios, sweep
+from bench import large, report, rules, scenarios, sweep
 from bench.report import Figure
 from bench.servers import ROOT
 from shared.rpc import loop
@@ -18,14 +19,17 @@ SCENARIOS: Mapping[str, Callable[[], Awaitable[list[Figure]]]] = {
     "standing": scenarios.standing_figures,
     "replay": scenarios.replay_figures,
     "sweep": sweep.sweep_figures,
+    "rules": rules.rules_figures,
+    "large": large.large_figures,
 }
+_LONG = {"large"}
 
 
 async def main(names: list[str]) -> None:
-    """Run the named scenarios, all of them when none is named."""
+    """Run the named scenarios, all but the long ones when none is named."""
     console = Console()
     figures: list[Figure] = []
-    for name in names or SCENARIOS:
+    for name in names or [each for each in SCENARIOS if each not in _LONG]:
         with console.status(f"measuring {name} …"):
             figures += await SCENARIOS[name]()
     console.print(report.table(figures))

@@ -92,8 +92,8 @@ class Parts:
 class Writing:
     """The write path of a service, and the followers that feed it.
 
-    What jobs do in bulk goes through `jobs_commit`, which has a queue and transactions of its own:
-    callers never wait behind it.
+    What jobs do in bulk goes through `jobs_commit`, which has a queue and transactions of its own.
+    Callers are not queued behind it, but share the event loop, the processor and row locks with it.
     """
 
     group_commit: GroupCommit

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from guerdon.earning.v1 import events_pb2
 from services.earning import tables
+from services.earning.commands import Command
 from services.earning.domain import CurrencyId, EntryType, Hold
 from services.earning.expiry import (
     AfterDays,
@@ -21,6 +22,7 @@ from services.earning.expiry import (
     Sliding,
     UntilConfirmed,
 )
+from services.earning.jobs import SettleWallets, Sink
 from services.earning.refusals import (
     ActivityNotFound,
     ActivityNotPending,
@@ -30,6 +32,7 @@ from services.earning.refusals import (
 from shared import errors
 from shared.clock import SimulatedClock
 from shared.database import Database
+from shared.work import weight_of_item
 from tests.conftest import open_database
 from tests.earning.nodes import START, Node, opened, order, purchase
 
@@ -417,3 +420,29 @@ async def test_a_lot_that_somebody_dated_otherwise_is_found(
     async with dated.database.transaction() as tx:
         await tx.core.execute(sa.update(tables.metadata.tables[table]).values(values))
     assert rule in {each.rule for each in await dated.verify()}
+
+
+class Recording:
+    """A sink that notes what it is handed, and passes it on."""
+
+    def __init__(self, inner: Sink) -> None:
+        self.inner = inner
+        self.commands: list[Command] = []
+
+    async def submit_many(self, commands: Sequence[Command], *, wait: bool) -> Sequence[object]:
+        self.commands += commands
+        return await self.inner.submit_many(commands, wait=wait)
+
+
+async def test_a_wallet_with_many_entries_takes_the_room_of_several_in_a_batch_of_the_sweep(
+    dated: Node,
+) -> None:
+    for number in range(33):
+        await bought(dated, f"a-{number}", 1)
+    await bought(dated, "b-1", 1, "bob")
+    dated.clock.advance(END)
+    sink = Recording(dated.group_commit)
+    await SettleWallets(dated.database, sink, dated.clock).run()
+    assert sorted(weight_of_item(each) for each in sink.commands) == [1, 2]
+    assert (await dated.wallet()).expired == 33
+    assert await dated.verify() == []
