@@ -66,6 +66,8 @@ def recorded_to_proto(
         ],
     )
     stamped(message.create_time, recorded.create_time)
+    if recorded.available_time is not None:
+        stamped(message.available_time, recorded.available_time)
     for each in recorded.further:
         message.further_earnings.append(_further(each))
     return message
@@ -99,6 +101,8 @@ def activity_to_proto(record: ActivityRecord, member_id: str = "") -> activity_p
     if member_id:
         message.activity.member_id = member_id
     stamped(message.create_time, record.create_time)
+    if record.available_time is not None:
+        stamped(message.available_time, record.available_time)
     for each in record.further:
         if each.points:
             message.further_earnings.append(_further(each))

@@ -116,6 +116,7 @@ def _booked(record: ActivityRecord) -> tuple[object, ...]:
         record.explanation,
         record.occurred_time,
         record.create_time,
+        record.available_time,
     )
 
 
@@ -129,6 +130,7 @@ def _found(entry: Entry | None) -> tuple[object, ...]:
         entry.explanation,
         entry.occurred_time,
         entry.create_time,
+        entry.waits_until,
     )
 
 

@@ -70,7 +70,7 @@ def _booked(
             entry.explanation,
             entry.occurred_time,
             entry.create_time,
-            further.waits_until(entry),
+            entry.waits_until,
         )
     return expected, found
 

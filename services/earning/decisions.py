@@ -170,6 +170,7 @@ def record(
             currency_id=program.currency_id,
             points=earning.points,
             explanation=explanation,
+            available_time=made.available_time,
         ),
         events=events,
     )
@@ -246,6 +247,7 @@ def _record(
         amount=amount,
         entry_sequence=movement.entry.sequence if movement else 0,
         create_time=now,
+        available_time=movement.entry.waits_until if movement else None,
         lines=tuple(
             [
                 LineRecord(

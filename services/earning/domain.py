@@ -193,6 +193,11 @@ class Entry:
     lot_expire_time: datetime | None = None
     slide_time: datetime | None = None
 
+    @property
+    def waits_until(self) -> datetime | None:
+        """When the points of an earning become available, if they wait for a while."""
+        return self.lot_available_time if self.pending_delta else None
+
 
 @value
 class Hold:
@@ -266,6 +271,7 @@ class ActivityRecord:
     `entry_sequence` is the entry, and lot, of its points; 0 when it earned none.
     `is_erased` says that `content` has lost what its member's erasure took, so that it cannot be
     decided again.
+    `available_time` is when the points become available, where they wait for a while.
     `further` are the earnings of further currencies, in the order of their identifiers: those with
     points, and those in which a condition went wrong.
     """
@@ -292,6 +298,7 @@ class ActivityRecord:
     reversal_way: ReversalWay = ReversalWay.NONE
     is_erased: bool = False
     further: tuple[FurtherEarning, ...] = ()
+    available_time: datetime | None = None
 
 
 @value

@@ -31,6 +31,7 @@ class Recorded:
     points: int
     explanation: str
     further: tuple[FurtherEarning, ...] = ()
+    available_time: datetime | None = None
 
 
 @value

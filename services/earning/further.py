@@ -8,7 +8,6 @@ far.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import TypeAlias
 
 from services.earning import counts, evaluation, explanations, ledger
@@ -17,7 +16,6 @@ from services.earning.decisions import Changes, Lots, own_lot
 from services.earning.domain import (
     ActivityRecord,
     CurrencyId,
-    Entry,
     EntryType,
     FurtherEarning,
     FurtherReversal,
@@ -115,13 +113,8 @@ def _booked(
     entry = books.book(
         ledger.credit(books.wallet, earning.points, EntryType.EARN, cause, purse.policy)
     )
-    booked = replace(unbooked, entry_sequence=entry.sequence, available_time=waits_until(entry))
+    booked = replace(unbooked, entry_sequence=entry.sequence, available_time=entry.waits_until)
     return booked, books.movements, [*told, *clock_events(books)]
-
-
-def waits_until(entry: Entry) -> datetime | None:
-    """When the points of an earning become available, if they wait for a while."""
-    return entry.lot_available_time if entry.pending_delta else None
 
 
 def _has_failed(earning: Earning) -> bool:

@@ -74,7 +74,6 @@ def parse(program_id: str, version: int, content: bytes) -> Program:
         ),
         referral=program_referral.policy(document) if document.HasField("referral") else None,
         adjustment_approval_above=document.adjustment_approval_above_points,
-        household_wallets=document.household_wallets,
     )
 
 

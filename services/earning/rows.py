@@ -262,6 +262,7 @@ def activity_row(made: ActivityRecord) -> dict[str, object]:
         "amount": made.amount,
         "entry_sequence": made.entry_sequence,
         "create_time": made.create_time,
+        "available_time": made.available_time,
         "is_erased": 0,
     }
 
@@ -296,6 +297,7 @@ def activity_of(row: Row, lines: tuple[LineRecord, ...]) -> ActivityRecord:
         amount=row.amount,
         entry_sequence=row.entry_sequence,
         create_time=row.create_time,
+        available_time=row.available_time,
         lines=lines,
         amount_reversed=row.amount_reversed,
         points_reversed=row.points_reversed,

@@ -341,7 +341,6 @@ class Program:
     accepted_future: timedelta = timedelta(minutes=5)
     referral: ReferralPolicy | None = None
     adjustment_approval_above: int = 0
-    household_wallets: bool = False
 
     @property
     def has_further(self) -> bool:

@@ -274,6 +274,7 @@ activities = Table(
     _number("amount"),
     _number("entry_sequence"),
     Column("create_time", Instant, nullable=False),
+    Column("available_time", Instant),
     _number("amount_reversed"),
     _number("points_reversed"),
     _id("reversal_way"),

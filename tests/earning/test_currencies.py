@@ -346,9 +346,11 @@ async def test_each_currency_waits_by_its_own_policy_until_it_is_confirmed(
     assert await caller.verified() == []
 
 
-async def test_miles_that_wait_for_a_while_say_until_when(caller: Caller) -> None:
-    briefly = {**MILES, "pending_duration": "86400s"}
-    await apply(caller, currencies=[POINTS, briefly], rules=[BASE, MILE])
+async def test_points_and_miles_that_wait_for_a_while_say_until_when(caller: Caller) -> None:
+    briefly = {"pending_duration": "86400s"}
+    await apply(
+        caller, currencies=[{**POINTS, **briefly}, {**MILES, **briefly}], rules=[BASE, MILE]
+    )
     record = (await caller.record(purchase("a-1", amount=1_000))).record
     tomorrow = stamp(START + timedelta(days=1))
     assert record.further_earnings[0].available_time == tomorrow
@@ -356,7 +358,8 @@ async def test_miles_that_wait_for_a_while_say_until_when(caller: Caller) -> Non
         pb.ListActivitiesRequest(program_id=PROGRAM, member_id="ann")
     )
     assert listed.records[0].further_earnings[0].available_time == tomorrow
-    assert await available(caller) == (10, 0)
+    assert (record.available_time, listed.records[0].available_time) == (tomorrow, tomorrow)
+    assert await available(caller) == (0, 0)
     # Pending miles of the activity are taken first.
     await reverse(caller, order("r-1", "a-1", amount=500))
     assert (await wallet(caller, "status-miles")).points_pending == 8

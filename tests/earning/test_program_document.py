@@ -361,7 +361,6 @@ def test_the_referral_policy_is_read_from_the_document() -> None:
             "max_per_referrer": 10,
         },
         adjustment_approval_above_points=500,
-        household_wallets=True,
     )
     parsed = program.parse("shop", 1, made.SerializeToString())
     referral = parsed.referral
@@ -375,7 +374,7 @@ def test_the_referral_policy_is_read_from_the_document() -> None:
             wire.deed_of(purchase("a", amount=pounds * 100).SerializeToString()), Facts(), UTC_ZONE
         )
         assert (referral.condition(scene) == "") is qualifies
-    assert (parsed.adjustment_approval_above, parsed.household_wallets) == (500, True)
+    assert parsed.adjustment_approval_above == 500
     plain = program.parse("shop", 1, document().SerializeToString())
     assert (plain.referral, plain.adjustment_approval_above, plain.others) == (None, 0, ())
 

@@ -156,7 +156,6 @@ class EarningProgram(_message.Message):
     CAPS_FIELD_NUMBER: _builtins.int
     REFERRAL_FIELD_NUMBER: _builtins.int
     ADJUSTMENT_APPROVAL_ABOVE_POINTS_FIELD_NUMBER: _builtins.int
-    HOUSEHOLD_WALLETS_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The program."""
     display_name: _builtins.str
@@ -179,8 +178,6 @@ class EarningProgram(_message.Message):
     """Whether the part of an amount that was paid in points earns as well; unspecified means net: it does not."""
     adjustment_approval_above_points: _builtins.int
     """An adjustment of more points than this needs a second actor; 0 means that none does."""
-    household_wallets: _builtins.bool
-    """Whether members may pool their points in the wallet of a household."""
     @_builtins.property
     def currencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PointCurrency]:
         """The points currencies; the first is the one that requests mean when they name none.
@@ -236,11 +233,10 @@ class EarningProgram(_message.Message):
         caps: _abc.Iterable[Global___EarningCap] | None = ...,
         referral: Global___ReferralPolicy | None = ...,
         adjustment_approval_above_points: _builtins.int = ...,
-        household_wallets: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "referral", b"referral"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "adjustment_approval_above_points", b"adjustment_approval_above_points", "caps", b"caps", "currencies", b"currencies", "display_name", b"display_name", "earn_on", b"earn_on", "enroll_unknown_members", b"enroll_unknown_members", "exchange_rates", b"exchange_rates", "household_wallets", b"household_wallets", "money_currency_code", b"money_currency_code", "multiplier_policy", b"multiplier_policy", "program_id", b"program_id", "referral", b"referral", "reversal_policy", b"reversal_policy", "rounding", b"rounding", "rules", b"rules", "tier_ladder_id", b"tier_ladder_id", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "adjustment_approval_above_points", b"adjustment_approval_above_points", "caps", b"caps", "currencies", b"currencies", "display_name", b"display_name", "earn_on", b"earn_on", "enroll_unknown_members", b"enroll_unknown_members", "exchange_rates", b"exchange_rates", "money_currency_code", b"money_currency_code", "multiplier_policy", b"multiplier_policy", "program_id", b"program_id", "referral", b"referral", "reversal_policy", b"reversal_policy", "rounding", b"rounding", "rules", b"rules", "tier_ladder_id", b"tier_ladder_id", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
