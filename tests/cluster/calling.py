@@ -1,7 +1,8 @@
 """Calls to any method of a cluster by its name, and messages that are altered in one place."""
 
+import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, cast
@@ -87,7 +88,10 @@ async def call(
     invoke = getattr(channel, f"{many}_{few}")(
         called.path, response_deserializer=called.answer.FromString
     )
-    begun = invoke(iter([raw]) if kind.client_streaming else raw, timeout=seconds)
+    sent: object = raw
+    if kind.client_streaming:
+        sent = _kept_open(raw) if kind.server_streaming else iter([raw])
+    begun = invoke(sent, timeout=seconds)
     try:
         if not kind.server_streaming:
             return cast("Message", await begun)
@@ -97,6 +101,16 @@ async def call(
     finally:
         begun.cancel()
     return cast("Message", called.answer() if first is grpc.aio.EOF else first)
+
+
+async def _kept_open(raw: bytes) -> AsyncIterator[bytes]:
+    """A stream of one message that does not end before it is cancelled.
+
+    grpc.aio's client makes INTERNAL of a refusal that comes while it still writes, and the end of a
+    stream is written, too (grpc/grpc issue 36066).
+    """
+    yield raw
+    await asyncio.Event().wait()
 
 
 def refused(answer: Message | RemoteRefusal) -> RemoteRefusal:

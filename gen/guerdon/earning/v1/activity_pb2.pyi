@@ -116,15 +116,12 @@ class Payment(_message.Message):
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     PAID_IN_POINTS_MINOR_FIELD_NUMBER: _builtins.int
     COUPON_CODES_FIELD_NUMBER: _builtins.int
-    POINTS_HOLD_ID_FIELD_NUMBER: _builtins.int
     amount_minor: _builtins.int
     """The whole amount in minor units of the currency, at least 0 and at most 10^15."""
     currency_code: _builtins.str
     """The ISO 4217 code of the currency."""
     paid_in_points_minor: _builtins.int
     """The part of the amount that was paid in points, in minor units, at most the amount."""
-    points_hold_id: _builtins.str
-    """The hold of the points that were paid with, so that a return finds them; empty when there is none."""
     @_builtins.property
     def coupon_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The coupons used, at most 20."""
@@ -136,11 +133,10 @@ class Payment(_message.Message):
         currency_code: _builtins.str = ...,
         paid_in_points_minor: _builtins.int = ...,
         coupon_codes: _abc.Iterable[_builtins.str] | None = ...,
-        points_hold_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "coupon_codes", b"coupon_codes", "currency_code", b"currency_code", "paid_in_points_minor", b"paid_in_points_minor", "points_hold_id", b"points_hold_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "coupon_codes", b"coupon_codes", "currency_code", b"currency_code", "paid_in_points_minor", b"paid_in_points_minor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
