@@ -126,7 +126,7 @@ class GroupCommit:
         route: Route,
         park: Park | None = None,
         lanes_max: int = 1,
-        batch_max: int = 128,
+        batch_max: int = 256,
         queue_max: int = 10_000,
         service: str = "",
         ids: Ids | None = None,

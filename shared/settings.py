@@ -69,7 +69,7 @@ class ServiceSettings:
     #: The most transactions in flight at once; SQLite always has one.
     lanes: int = 3
     #: The most commands in one transaction.
-    batch_max: int = 128
+    batch_max: int = 256
     #: The most commands that wait; further callers are refused at once.
     queue_max: int = 10_000
     #: The most calls in work at once; further callers are refused at once.
