@@ -15,6 +15,7 @@ from guerdon.clock.v1.clock_service_pb2_grpc import ClockServiceStub
 from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceStub
 from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceStub
 from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceStub
+from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceStub
 from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from guerdon.gamification.v1.gamification_service_pb2_grpc import GamificationServiceStub
 from guerdon.gamification.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceAsyncStub
     from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceAsyncStub
     from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceAsyncStub
+    from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceAsyncStub
     from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceAsyncStub
     from guerdon.gamification.v1.gamification_service_pb2_grpc import GamificationServiceAsyncStub
     from guerdon.gamification.v1.leaderboard_service_pb2_grpc import LeaderboardServiceAsyncStub
@@ -45,6 +47,7 @@ class Peers:
     earning: "EarningServiceAsyncStub"
     members: "MemberServiceAsyncStub"
     points: "PointsServiceAsyncStub"
+    referrals: "ReferralServiceAsyncStub"
     tiers: "TiersServiceAsyncStub"
     redemption: "RedemptionServiceAsyncStub"
     gamification: "GamificationServiceAsyncStub"
@@ -65,6 +68,7 @@ async def connected(addresses: Mapping[str, str]) -> AsyncIterator[Peers]:
             earning=EarningServiceStub(channels["earning"]),
             members=MemberServiceStub(channels["earning"]),
             points=PointsServiceStub(channels["earning"]),
+            referrals=ReferralServiceStub(channels["earning"]),
             tiers=TiersServiceStub(channels["tiers"]),
             redemption=RedemptionServiceStub(channels["redemption"]),
             gamification=GamificationServiceStub(channels["gamification"]),

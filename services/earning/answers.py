@@ -308,6 +308,7 @@ def summary_to_proto(summary: LedgerSummary) -> pb.GetLedgerSummaryResponse:
         points_held=summary.held,
         points_debt=summary.debt,
         points_adjusted=summary.adjusted,
+        points_referred=summary.referred,
     )
 
 

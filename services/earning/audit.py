@@ -19,6 +19,8 @@ The rules that are named in violations:
 - holds_equal_entries: open holds are what is held; captures and refunds are what was booked, and of
   the lots that they took
 - adjustments_equal_entries: booked adjustments are what was booked, by whom, and nothing else is
+- referral_entries: a referral has exactly the entries that it gave and took back, of an activity
+  that is returned as far as they are, and no others are there
 - transfers_zero_sum: what left wallets for others is what came to others
 - activity_entry: the points of an activity are booked once, under its name, with its explanation
 - activity_lines: the shares of the lines are those explained, and add up to the points

@@ -37,6 +37,7 @@ _ACCOUNTS = {
     EntryType.ADJUST: Account.ADJUSTMENT,
     EntryType.EXTEND: Account.NONE,
     EntryType.REINSTATE: Account.EXPIRY,
+    EntryType.REFERRAL: Account.ISSUANCE,
 }
 _DATING = {EntryType.ACTIVATE, EntryType.EXTEND, EntryType.REINSTATE}
 """Entries that tell new times of a lot that is there."""

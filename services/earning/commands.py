@@ -13,6 +13,7 @@ from typing import TypeAlias
 from services.earning.commands_ledger import ConfirmActivity, SettleWallet
 from services.earning.commands_members import ChangeMember
 from services.earning.commands_points import MovePoints
+from services.earning.commands_referrals import AboutReferral
 from services.earning.domain import (
     ActivityId,
     BoughtLine,
@@ -297,6 +298,7 @@ Command: TypeAlias = (
     | SettleWallet
     | ChangeMember
     | MovePoints
+    | AboutReferral
 )
 MemberCommand: TypeAlias = CreditPoints | HoldPoints
 HoldCommand: TypeAlias = CaptureHold | VoidHold | RefundCapture | ExpireHold

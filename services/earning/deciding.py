@@ -13,6 +13,7 @@ from services.earning import (
     deciding_ledger,
     deciding_members,
     deciding_points,
+    deciding_referrals,
     decisions,
     further,
     holds,
@@ -105,10 +106,14 @@ def _record(world: World, command: RecordActivity, now: datetime) -> Decision[Ch
             (program.program_id, wallet.member_key, wallet.currency_id), decisions.NO_LOTS
         ),
     )
-    if not program.others:
+    if program.others:
+        deed, purses = decisions.deed_of(command), deciding_further.purses(world, program, wallet)
+        decided = further.recorded(
+            decided, program, deed, facts, purses, shows_all=world.is_preview
+        )
+    if program.referral is None:
         return decided
-    deed, purses = decisions.deed_of(command), deciding_further.purses(world, program, wallet)
-    return further.recorded(decided, program, deed, facts, purses, shows_all=world.is_preview)
+    return deciding_referrals.rewarded(world, program, program.referral, command, decided)
 
 
 def _facts(
@@ -137,10 +142,10 @@ def _reverse(world: World, command: ReverseActivity, now: datetime) -> Decision[
     activity = _with_items(activity)
     lots = world.lots.get(key, decisions.NO_LOTS)
     decided = decisions.reverse(command, program, activity, world.wallets[key], lots, now)
-    if not activity.further:
-        return decided
-    purses = deciding_further.purses_of(world, program, activity)
-    return further.taken_back(decided, activity, program, purses)
+    if activity.further:
+        purses = deciding_further.purses_of(world, program, activity)
+        decided = further.taken_back(decided, activity, program, purses)
+    return deciding_referrals.taken_back(world, program, command, decided, now)
 
 
 def _with_items(activity: ActivityRecord) -> ActivityRecord:
@@ -211,6 +216,7 @@ DECIDERS = cast(
         **deciding_ledger.DECIDERS,
         **deciding_members.DECIDERS,
         **deciding_points.DECIDERS,
+        **deciding_referrals.DECIDERS,
     },
 )
 
@@ -266,4 +272,5 @@ ANSWERS: Mapping[type[Command], type[object]] = {
     **deciding_ledger.ANSWERS,
     **deciding_members.ANSWERS,
     **deciding_points.ANSWERS,
+    **deciding_referrals.ANSWERS,
 }

@@ -44,6 +44,7 @@ from services.earning.expiry import CurrencyPolicy, plain
 from services.earning.ledger import Cause, Movement
 from services.earning.member_records import MemberRecord
 from services.earning.points_records import Adjustment
+from services.earning.referral_records import Referred
 from services.earning.refusals import (
     CurrencyNotFound,
     ExternalReferenceReused,
@@ -80,6 +81,7 @@ class Changes:
     level: KeepLevel | None = None
     counted: Counted | None = None
     adjustment: Adjustment | None = None
+    referred: Referred | None = None
 
 
 def level_at(timeline: Sequence[LevelFrom], instant: datetime) -> LevelId:

@@ -53,6 +53,7 @@ class EntryType(StrEnum):
     ADJUST = "adjust"
     EXTEND = "extend"
     REINSTATE = "reinstate"
+    REFERRAL = "referral"
 
 
 class Account(StrEnum):

@@ -12,6 +12,7 @@ from services.earning import (
     loading_further,
     loading_members,
     loading_points,
+    loading_referrals,
     store,
 )
 from services.earning.commands import (
@@ -83,6 +84,7 @@ async def _find_members(
     changing = loading_members.only(commands)
     names.update(*[loading_members.names(each) for each in changing])
     names.update(*[loading_points.names(each) for each in loading_points.only(commands)])
+    names.update(loading_referrals.names(world, commands))
     world.keys = await store.find_members(tx, names)
     free = {
         name
@@ -159,6 +161,10 @@ async def _load_ledger(
         )
         if made_here or isinstance(each, HoldPoints):
             using_lots |= own
+    referring = loading_referrals.wanted(world, commands, changing, reversals) if lock else None
+    if referring is not None:
+        using_lots |= await loading_referrals.wallets(tx, world, referring)
+        keys |= using_lots
     world.wallets = await store.lock_wallets(tx, keys, lock=lock)
     loading_members.check_still_there(world)
     using_lots |= await loading_members.follow_merged(tx, world, lock=lock)
@@ -169,6 +175,8 @@ async def _load_ledger(
     if several:
         await loading_further.load(tx, world, reversals, several)
     await loading_points.load(tx, world, moving)
+    if referring is not None:
+        await loading_referrals.load(tx, world, referring, now)
 
 
 def _wallet_of_member(world: World, command: Command) -> WalletKey | None:

@@ -3,7 +3,15 @@
 from guerdon.earning.v1.earning_service_pb2_grpc import add_EarningServiceServicer_to_server
 from guerdon.earning.v1.member_service_pb2_grpc import add_MemberServiceServicer_to_server
 from guerdon.earning.v1.points_service_pb2_grpc import add_PointsServiceServicer_to_server
-from services.earning import documents, servicer, servicer_members, servicer_points, tables
+from guerdon.earning.v1.referral_service_pb2_grpc import add_ReferralServiceServicer_to_server
+from services.earning import (
+    documents,
+    servicer,
+    servicer_members,
+    servicer_points,
+    servicer_referrals,
+    tables,
+)
 from services.earning.documents import SOURCE, Documents
 from services.earning.erasure import Erasure
 from services.earning.followers import commands_of
@@ -12,10 +20,12 @@ from services.earning.operations import EarningWork
 from services.earning.queries import Queries
 from services.earning.queries_members import MemberQueries
 from services.earning.queries_points import PointsQueries
+from services.earning.queries_referrals import ReferralQueries
 from services.earning.queries_stories import Stories
 from services.earning.servicer import EarningServicer
 from services.earning.servicer_members import MemberServicer
 from services.earning.servicer_points import PointsServicer
+from services.earning.servicer_referrals import ReferralServicer
 from services.earning.settings import Settings
 from services.earning.verification import Verification
 from shared import assembly
@@ -57,6 +67,9 @@ async def start(
         writing.group_commit, MemberQueries(base.database, programs, base.clock)
     )
     points = PointsServicer(writing.group_commit, PointsQueries(base.database, programs), base.ids)
+    referrals = ReferralServicer(
+        writing.group_commit, ReferralQueries(base.database, programs), base.ids
+    )
     erasure = Erasure(base.database, settings.partitions)
     expire = ExpireHolds(base.database, writing.jobs_commit, base.clock)
     settle = SettleWallets(base.database, writing.jobs_commit, base.clock)
@@ -65,6 +78,7 @@ async def start(
             (add_EarningServiceServicer_to_server, earning, servicer.NAME),
             (add_MemberServiceServicer_to_server, members, servicer_members.NAME),
             (add_PointsServiceServicer_to_server, points, servicer_points.NAME),
+            (add_ReferralServiceServicer_to_server, referrals, servicer_referrals.NAME),
         ],
         jobs=(applied.job(), expire.job(), settle.job(), erasure.job()),
     )

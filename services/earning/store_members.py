@@ -133,6 +133,22 @@ async def family(tx: Tx, program_id: ProgramId, member_key: MemberKey) -> list[M
     return [member_key, *[MemberKey(row.member_key) for row in found]]
 
 
+async def names(
+    tx: Tx, program_id: ProgramId, keys: Collection[MemberKey]
+) -> dict[MemberKey, MemberId]:
+    """First identifiers of members, in their order; those whom nothing names are left out."""
+    found = await tx.select(
+        tables.member_identifiers,
+        sorted([(program_id, key) for key in keys]),
+        key=_MEMBER,
+        order_by=("identifier",),
+    )
+    first: dict[MemberKey, MemberId] = {}
+    for row in found:
+        first.setdefault(MemberKey(row.member_key), MemberId(row.identifier))
+    return first
+
+
 async def merged_into(tx: Tx, places: Sequence[MemberPlace]) -> dict[MemberPlace, MemberKey]:
     """Into whom members were merged; others are left out."""
     found = await tx.select(tables.members, places, key=_MEMBER)

@@ -148,6 +148,7 @@ class LedgerSummary:
     held: int
     debt: int
     adjusted: int = 0
+    referred: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,4 +338,5 @@ async def summary(tx: Tx, program_id: str, currency_id: str) -> LedgerSummary:
         held=total("held"),
         debt=-total("debt"),
         adjusted=-program(EntryType.ADJUST),
+        referred=-program(EntryType.REFERRAL),
     )

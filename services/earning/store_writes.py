@@ -10,6 +10,7 @@ from services.earning import (
     store_further,
     store_members,
     store_points,
+    store_referrals,
     tables,
 )
 from services.earning.world import (
@@ -38,6 +39,8 @@ async def save(tx: Tx, world: World) -> None:
     await _save_levels(tx, world)
     await store_counts.save(tx, world.counts)
     await store_points.save(tx, world)
+    if world.referrals is not None:
+        await store_referrals.save(tx, world.referrals)
 
 
 async def _save_members(tx: Tx, world: World) -> None:

@@ -13,6 +13,7 @@ _MADE = {
     EntryType.CREDIT: "credited",
     EntryType.TRANSFER_IN: "transferred",
     EntryType.ADJUST: "given by hand",
+    EntryType.REFERRAL: "given for a referral",
 }
 
 
@@ -73,6 +74,10 @@ def _booked(story: Story) -> str:
             return f"Activity {entry.activity_id} of {_time(entry.occurred_time)} earned {given}."
         case EntryType.CREDIT:
             return f"Request {entry.reference} credited {given}{_why(entry)}."
+        case EntryType.REFERRAL:
+            return f"Referral {entry.reference} gave {given}."
+        case EntryType.REVERSE if not entry.activity_id:
+            return f"Referral {entry.reference} took {taken} back: the purchase was returned."
         case EntryType.REVERSE:
             of = f"Reversal {entry.reference} of activity {entry.activity_id}"
             return f"{of} took {taken} back{_why(entry)}."

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from services.earning import tables_points
+from services.earning import tables_points, tables_referrals
 from services.earning.tables_earnings import further_tables
 from services.earning.tables_triggers import append_only
 from shared.database import Day, Instant, new_metadata
@@ -379,6 +379,7 @@ remainders = Table(
     postgresql_with=_ROOM,
 )
 adjustments = tables_points.adjustments(metadata)
+referral_codes, referrals, referral_entries = tables_referrals.referral_tables(metadata)
 
 
 for _table in (entries, lot_uses):

@@ -1,7 +1,8 @@
 """Verifies the ledger: recomputes everything from the entries and reports what does not agree.
 
-Stages: "wallets" (entries, balances, lots, holds, chains) and "activities" (entries, shares,
-reversals, and the decision itself by the version of the rules that made it). The rules that a
+Stages: "wallets" (entries, balances, lots, holds, chains), "activities" (entries, shares,
+reversals, and the decision itself by the version of the rules that made it) and, of programs that
+have any, "referrals" (exactly their entries). The rules that a
 violation may name are listed in `audit.py`.
 Members, and activities, are taken a page at a time, each page from one snapshot, so that a ledger
 in use can be verified and no transaction is open while a caller reads slowly. Memory is bounded by
@@ -14,9 +15,12 @@ from dataclasses import replace
 from services.earning import (
     audit,
     audit_further,
+    audit_referrals,
     store_audit,
     store_audit_further,
+    store_audit_referrals,
     store_further,
+    store_referrals,
     wire,
 )
 from services.earning.audit import Progress, Violation
@@ -56,7 +60,7 @@ class Verification:
         for each in found:
             if program_id not in {"", each}:
                 continue
-            for stage in (self._wallets(each), self._activities(each)):
+            for stage in (self._wallets(each), self._activities(each), self._referrals(each)):
                 async for progress in stage:
                     for piece in _pieces(progress):
                         yield piece
@@ -85,6 +89,7 @@ class Verification:
         program = (await self._programs.current(tx, [program_id])).get(program_id)
         first = program.program.currency_id if program is not None else None
         earned: list[Entry] = []
+        referred: list[Entry] = []
         stored = await store_audit.owned(tx, program_id, after, upto)
 
         async def entries() -> AsyncIterator[Entry | Violation]:
@@ -96,11 +101,15 @@ class Verification:
                     and first not in {None, entry.currency_id}
                 ):
                     earned.append(entry)
+                elif isinstance(entry, Entry) and audit_referrals.is_of_referral(entry):
+                    referred.append(entry)
                 yield entry
 
         violations = await _audit_wallets(program_id, stored, entries())
         known = await store_audit_further.recorded(tx, program_id, earned)
         violations += audit_further.audit_orphans(earned, known)
+        booked = await store_audit_referrals.booked(tx, program_id, referred)
+        violations += audit_referrals.audit_orphans(referred, booked)
         return len(stored.wallets), violations
 
     async def _activities(self, program_id: ProgramId) -> AsyncIterator[Progress]:
@@ -115,6 +124,29 @@ class Verification:
             done, after = done + len(records), records[-1].activity_id if records else after
             yield Progress(
                 stage="activities", done=done, total=max(total, done), violations=tuple(violations)
+            )
+
+    async def _referrals(self, program_id: ProgramId) -> AsyncIterator[Progress]:
+        async with self._database.reading() as tx:
+            total = await store_audit_referrals.count(tx, program_id)
+            lost = await store_audit_referrals.lost(tx, program_id)
+        if not total and not lost:
+            return
+        missing = tuple([audit_referrals.lost(program_id, each) for each in lost])
+        yield Progress(stage="referrals", done=0, total=total, violations=missing)
+        done, after, is_last = 0, "", False
+        while not is_last:
+            async with self._database.reading() as tx:
+                page = await store_audit_referrals.page(tx, program_id, after, _ACTIVITIES_PAGE)
+                bookings = await store_referrals.bookings(tx, page)
+                entries = await store_audit_referrals.entries_of(tx, bookings)
+                activities = await store_audit_referrals.activities_of(tx, page)
+                merged = await store_audit_referrals.merged(tx, page, bookings, activities.values())
+            found = list(audit_referrals.audit_page(page, bookings, entries, activities, merged))
+            is_last = len(page) < _ACTIVITIES_PAGE
+            done, after = done + len(page), page[-1].referral_id if page else after
+            yield Progress(
+                stage="referrals", done=done, total=max(total, done), violations=tuple(found)
             )
 
     async def _audit_activities(self, tx: Tx, records: list[ActivityRecord]) -> list[Violation]:

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from guerdon.earning.v1 import activity_pb2, events_pb2, member_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
-from services.earning import answers, rules, wire_members, wire_points
+from services.earning import answers, rules, wire_members, wire_points, wire_referrals
 from services.earning.commands import (
     CaptureHold,
     CreditPoints,
@@ -53,6 +53,7 @@ from services.earning.points_records import (
     PointsReinstated,
     PointsTransferred,
 )
+from services.earning.referral_records import ReferralChanged
 from services.earning.reversals import Amount, Lines, ReturnedUnits, Whole
 from shared import errors
 from shared.decision import Event
@@ -312,6 +313,9 @@ def event_to_feed(event: Event) -> FeedRecord:
             return _fed(event.program_id, event.member_key, wire_points.event_message(event))
         case AdjustmentChanged(adjustment=made):
             return _fed(made.program_id, made.member_key, wire_points.event_message(event))
+        case ReferralChanged(referral=referral):
+            told = wire_referrals.event_message(event)
+            return _fed(referral.program_id, MemberKey(told.member_key), told)
         case _:
             raise TypeError(f"{type(event).__name__} is no event of earning")
 

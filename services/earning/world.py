@@ -28,6 +28,7 @@ from services.earning.domain import (
 from services.earning.ledger import Movement
 from services.earning.member_records import MemberRecord, newcomer
 from services.earning.points_records import Adjustment, AdjustmentId
+from services.earning.referrals_world import Referrals
 from services.earning.rules import Program
 from shared import errors
 
@@ -52,7 +53,7 @@ class World:
     `released` are identifiers that a command took away and none has given since. `merged` are those
     into whom members were merged whom somebody still knows by a key, an activity or a hold.
     `further_activities` are those made or reversed that earned of further currencies. Nothing of a
-    preview (`is_preview`) is ever saved.
+    preview (`is_preview`) is ever saved. `referrals` are there if a command may need them.
     """
 
     programs: dict[ProgramId, Program] = field(default_factory=dict)
@@ -93,6 +94,8 @@ class World:
     changed_adjustments: set[AdjustmentKey] = field(default_factory=set)
     expired: dict[tuple[WalletKey, int], int] = field(default_factory=dict)
 
+    referrals: Referrals | None = None
+
     def owner(self, program_id: ProgramId, member_key: MemberKey) -> MemberKey:
         """Whoever has what was a member's: itself, or whom it was merged into."""
         return self.merged.get((program_id, member_key), member_key)
@@ -124,8 +127,8 @@ class World:
             self.levels.append(state.level)
         if state.counted is not None:
             self.counts.put(state.counted)
-        if state.adjustment is not None:
-            self._adjust(state.adjustment)
+        if state.adjustment is not None or state.referred is not None:
+            self._put_rare(state)
 
     def _enroll(self, member: Member) -> None:
         del self.claimed[member.program_id, member.member_id]
@@ -159,6 +162,8 @@ class World:
         self.changed_members.setdefault(place, before)
         if after.merged_into:
             self.merged[place] = after.merged_into
+            if self.referrals is not None:
+                self.referrals.follow(*place, after.merged_into)
         for name in before.names - after.names:
             if self.keys.get((place[0], name)) == place[1]:
                 del self.keys[place[0], name]
@@ -211,3 +216,11 @@ class World:
             self.made_adjustments.add(key)
         self.changed_adjustments.add(key)
         self.adjustments[key] = changed
+
+    def _put_rare(self, state: Changes) -> None:
+        if state.adjustment is not None:
+            self._adjust(state.adjustment)
+        if state.referred is not None:
+            if self.referrals is None:
+                raise AssertionError("what is decided about referrals was loaded")
+            self.referrals.put(state.referred)

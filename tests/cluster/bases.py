@@ -11,11 +11,12 @@ from cli import quiescence
 from cli.documents import Document
 from cli.peers import Peers
 from guerdon.clock.v1 import clock_service_pb2 as clock
-from guerdon.earning.v1 import activity_pb2, member_pb2, points_pb2
+from guerdon.earning.v1 import activity_pb2, member_pb2, points_pb2, referral_pb2
 from guerdon.earning.v1 import earning_service_pb2 as earning
 from guerdon.earning.v1 import member_service_pb2 as members
 from guerdon.earning.v1 import points_service_pb2 as points
 from guerdon.earning.v1 import program_pb2 as earning_program
+from guerdon.earning.v1 import referral_service_pb2 as referrals
 from guerdon.feed.v1 import feed_service_pb2 as feed
 from guerdon.gamification.v1 import gamification_service_pb2 as gamification
 from guerdon.gamification.v1 import leaderboard_service_pb2 as boards
@@ -158,8 +159,17 @@ async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
     program = programs["earning"]
     assert isinstance(program, earning_program.EarningProgram)
     program.adjustment_approval_above_points = 1_000
+    program.referral.friend_points = 10
+    program.referral.activity_types.append("wedding")
     await peers.earning.ApplyEarningProgram(earning.ApplyEarningProgramRequest(program=program))
     asked = await peers.points.AdjustPoints(adjust("adjust-1", 2_000))
+    mine = referrals.GetReferralCodeRequest(program_id=SHOP, member_id="ann")
+    code = (await peers.referrals.GetReferralCode(mine)).code
+    await peers.referrals.ClaimReferral(
+        referrals.ClaimReferralRequest(
+            request_id="claim-1", program_id=SHOP, member_id="dan", code=code
+        )
+    )
     held = (await peers.earning.HoldPoints(hold("hold-1"))).hold.hold_id
     spent = (await peers.earning.HoldPoints(hold("hold-2"))).hold.hold_id
     await peers.earning.CaptureHold(
@@ -174,6 +184,7 @@ async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
         **_of_earning(programs["earning"], held, spent),
         **_of_members(),
         **_of_points(asked.adjustment.adjustment_id),
+        **_of_referrals(code),
         **_of_others(programs, redeemed.redemption_id),
         **_of_games(programs),
     }
@@ -331,6 +342,19 @@ def _of_points(adjustment_id: str) -> Valid:
             program_id=SHOP,
             state=points_pb2.Adjustment.STATE_AWAITING_APPROVAL,
             page_size=1,
+        ),
+    }
+
+
+def _of_referrals(code: str) -> Valid:
+    return {
+        "GetReferralCode": referrals.GetReferralCodeRequest(**ANN),
+        "ClaimReferral": referrals.ClaimReferralRequest(
+            request_id="claim-9", program_id=SHOP, member_id="eve", code=code
+        ),
+        "GetReferral": referrals.GetReferralRequest(program_id=SHOP, member_id="dan"),
+        "ListReferrals": referrals.ListReferralsRequest(
+            **ANN, state=referral_pb2.Referral.STATE_CLAIMED, page_size=1
         ),
     }
 

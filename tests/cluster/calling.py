@@ -14,7 +14,12 @@ from google.protobuf.message_factory import GetMessageClass
 
 from cli.peers import Peers
 from guerdon.clock.v1 import clock_service_pb2
-from guerdon.earning.v1 import earning_service_pb2, member_service_pb2, points_service_pb2
+from guerdon.earning.v1 import (
+    earning_service_pb2,
+    member_service_pb2,
+    points_service_pb2,
+    referral_service_pb2,
+)
 from guerdon.feed.v1 import feed_service_pb2
 from guerdon.gamification.v1 import gamification_service_pb2, leaderboard_service_pb2
 from guerdon.redemption.v1 import redemption_service_pb2
@@ -28,7 +33,12 @@ _numbers = count()
 
 Channels = Mapping[str, grpc.aio.Channel]
 OWNERS: Mapping[str, tuple[Any, ...]] = {
-    "earning": (earning_service_pb2, member_service_pb2, points_service_pb2),
+    "earning": (
+        earning_service_pb2,
+        member_service_pb2,
+        points_service_pb2,
+        referral_service_pb2,
+    ),
     "tiers": (tiers_service_pb2,),
     "redemption": (redemption_service_pb2,),
     "gamification": (gamification_service_pb2, leaderboard_service_pb2),

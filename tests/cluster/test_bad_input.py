@@ -81,6 +81,17 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
         (name, {"adjustment_id": "no"}, "NOT_FOUND ADJUSTMENT_NOT_FOUND", "", "no adjustment no")
         for name in ("ApproveAdjustment", "RejectAdjustment", "GetAdjustment")
     ),
+    *(
+        (name, {"member_id": "zoe"}, "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe")
+        for name in ("GetReferralCode", "ClaimReferral", "GetReferral", "ListReferrals")
+    ),
+    ("ClaimReferral", {"code": "no"}, "NOT_FOUND REFERRAL_CODE_NOT_FOUND", "", "the code NO"),
+    ("ClaimReferral", {"member_id": "ann"}, "FAILED_PRECONDITION SELF_REFERRAL", "", "ann"),
+    ("ClaimReferral", {"member_id": "dan"}, "FAILED_PRECONDITION ALREADY_REFERRED", "", "dan"),
+    ("ClaimReferral", {"code": ""}, VIOLATED, "code", "1"),
+    ("ClaimReferral", {"code": "x" * 33}, VIOLATED, "code", "32"),
+    ("GetReferral", {"member_id": "ann"}, "NOT_FOUND REFERRAL_NOT_FOUND", "", "ann"),
+    ("ListReferrals", {"state": 77}, VIOLATED, "state", "defined"),
     ("GetTiersProgram", {"version": 99}, "NOT_FOUND PROGRAM_VERSION_NOT_FOUND", "", "99"),
     ("RollbackTiersProgram", {"version": 99}, "NOT_FOUND PROGRAM_VERSION_NOT_FOUND", "", "99"),
     # enums
@@ -180,6 +191,7 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
             ("HoldPoints", "request_id", "hold-1", "points", 11),
             ("CreditPoints", "request_id", "credit-1", "points", 11),
             ("AdjustPoints", "request_id", "adjust-1", "points", 11),
+            ("ClaimReferral", "request_id", "claim-1", "code", "other"),
             ("CaptureHold", "request_id", "capture-1", "points", 3),
             ("SubmitScores", "request_id", "scores-1", "scores[0].score", 6),
             ("CreateReward", "request_id", "mug-1", "reward.price_points", 21),

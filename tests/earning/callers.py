@@ -10,27 +10,30 @@ from typing import TYPE_CHECKING, TypedDict
 import grpc
 import pytest
 
-from guerdon.earning.v1 import activity_pb2, ledger_pb2, member_pb2
+from guerdon.earning.v1 import activity_pb2, ledger_pb2, member_pb2, referral_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import member_service_pb2 as members_pb
 from guerdon.earning.v1 import points_pb2 as points_types
 from guerdon.earning.v1 import points_service_pb2 as points_pb
+from guerdon.earning.v1 import referral_service_pb2 as referrals_pb
 from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceStub
 from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceStub
 from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceStub
+from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceStub
 from guerdon.feed.v1 import feed_service_pb2 as feed_pb
 from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from services.earning import service
 from services.earning.settings import Settings
 from shared.ids import partition_of
 from shared.rpc.client import channel, refusal_of
-from tests.earning.nodes import PROGRAM, START, document, purchase
+from tests.earning.nodes import PROGRAM, START, document, order, purchase
 from tests.tiers.publisher import publishing
 
 if TYPE_CHECKING:
     from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceAsyncStub
     from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceAsyncStub
     from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceAsyncStub
+    from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceAsyncStub
 
 PARTITIONS = 16
 
@@ -60,6 +63,10 @@ class Caller:
     @property
     def points(self) -> "PointsServiceAsyncStub":
         return PointsServiceStub(self.channel)
+
+    @property
+    def referrals(self) -> "ReferralServiceAsyncStub":
+        return ReferralServiceStub(self.channel)
 
     def key(self) -> Key:
         return Key(request_id=f"q-{next(self.numbers)}", program_id=PROGRAM)
@@ -165,6 +172,29 @@ class Caller:
             **self.key(), adjustment_id=adjustment_id, actor=actor, reason="no parcel was late"
         )
         return (await self.points.RejectAdjustment(request)).adjustment
+
+    async def code(self, member_id: str = "ann") -> str:
+        request = referrals_pb.GetReferralCodeRequest(program_id=PROGRAM, member_id=member_id)
+        return (await self.referrals.GetReferralCode(request)).code
+
+    async def claim_code(self, code: str, member_id: str) -> referral_pb2.Referral:
+        request = referrals_pb.ClaimReferralRequest(**self.key(), member_id=member_id, code=code)
+        return (await self.referrals.ClaimReferral(request)).referral
+
+    async def come_by(self, referrer: str, member_id: str) -> referral_pb2.Referral:
+        """A friend claims the code of a member."""
+        return await self.claim_code(await self.code(referrer), member_id)
+
+    async def referral(self, member_id: str) -> referral_pb2.Referral:
+        request = referrals_pb.GetReferralRequest(program_id=PROGRAM, member_id=member_id)
+        return (await self.referrals.GetReferral(request)).referral
+
+    async def give_back(self, activity_id: str, amount: int = 0) -> None:
+        """Reverse an activity, or an amount of it."""
+        made = order(f"back-{next(self.numbers)}", activity_id, amount=amount)
+        await self.earning.ReverseActivity(
+            pb.ReverseActivityRequest(program_id=PROGRAM, order=made)
+        )
 
     async def entries(self, member_id: str = "ann") -> list[ledger_pb2.Entry]:
         """Entries, the newest first."""

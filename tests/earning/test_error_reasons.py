@@ -1,9 +1,10 @@
 """The proto lists every refusal of earning, and nothing else."""
 
 from guerdon.earning.v1.error_reason_pb2 import ErrorReason
-from services.earning import program, refusals, refusals_points
+from services.earning import program, refusals, refusals_points, refusals_referrals
 from shared import errors, programs
 
+OWN = (program, refusals, refusals_points, refusals_referrals)
 SHARED = (
     errors.ProgramNotFound,
     programs.ProgramVersionNotFound,
@@ -26,7 +27,7 @@ def test_the_proto_has_one_value_for_each_refusal() -> None:
     own = {
         each.reason
         for each in errors.registered().values()
-        if each.__module__ in {each.__name__ for each in (program, refusals, refusals_points)}
+        if each.__module__ in {each.__name__ for each in OWN}
     }
     listed = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}  # noqa: SIM118
     assert listed - {"UNSPECIFIED"} == own | {each.reason for each in SHARED}

@@ -1403,6 +1403,7 @@ class GetLedgerSummaryResponse(_message.Message):
     POINTS_HELD_FIELD_NUMBER: _builtins.int
     POINTS_DEBT_FIELD_NUMBER: _builtins.int
     POINTS_ADJUSTED_FIELD_NUMBER: _builtins.int
+    POINTS_REFERRED_FIELD_NUMBER: _builtins.int
     member_count: _builtins.int
     """The number of members."""
     reversal_count: _builtins.int
@@ -1427,6 +1428,8 @@ class GetLedgerSummaryResponse(_message.Message):
     """The points that members owe."""
     points_adjusted: _builtins.int
     """The points given by hand, less those taken."""
+    points_referred: _builtins.int
+    """The points given for referrals."""
     @_builtins.property
     def activities(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActivityCount]:
         """The number of recorded activities by type; at most 1,000 types."""
@@ -1447,10 +1450,11 @@ class GetLedgerSummaryResponse(_message.Message):
         points_held: _builtins.int = ...,
         points_debt: _builtins.int = ...,
         points_adjusted: _builtins.int = ...,
+        points_referred: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "member_count", b"member_count", "points_adjusted", b"points_adjusted", "points_available", b"points_available", "points_credited", b"points_credited", "points_debt", b"points_debt", "points_earned", b"points_earned", "points_expired", b"points_expired", "points_held", b"points_held", "points_pending", b"points_pending", "points_reversed", b"points_reversed", "points_spent", b"points_spent", "reversal_count", b"reversal_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "member_count", b"member_count", "points_adjusted", b"points_adjusted", "points_available", b"points_available", "points_credited", b"points_credited", "points_debt", b"points_debt", "points_earned", b"points_earned", "points_expired", b"points_expired", "points_held", b"points_held", "points_pending", b"points_pending", "points_referred", b"points_referred", "points_reversed", b"points_reversed", "points_spent", b"points_spent", "reversal_count", b"reversal_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

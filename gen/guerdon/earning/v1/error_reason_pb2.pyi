@@ -253,6 +253,42 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "CURRENCY_NOT_SPENDABLE", "domain": "guerdon", "metadata": {"currency_id": "status-miles"}}
     """
+    ERROR_REASON_REFERRALS_NOT_OFFERED: _ErrorReason.ValueType  # 90
+    """FAILED_PRECONDITION: the program rewards nobody for bringing friends.
+
+    {"reason": "REFERRALS_NOT_OFFERED", "domain": "guerdon", "metadata": {"program_id": "giftshop"}}
+    """
+    ERROR_REASON_REFERRAL_CODE_NOT_FOUND: _ErrorReason.ValueType  # 91
+    """NOT_FOUND: no member who may bring friends has this code.
+
+    {"reason": "REFERRAL_CODE_NOT_FOUND", "domain": "guerdon", "metadata": {"referral_code": "7KMX2PQR"}}
+    """
+    ERROR_REASON_REFERRAL_NOT_FOUND: _ErrorReason.ValueType  # 92
+    """NOT_FOUND: the member did not come by another's code.
+
+    {"reason": "REFERRAL_NOT_FOUND", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+    """
+    ERROR_REASON_ALREADY_REFERRED: _ErrorReason.ValueType  # 93
+    """FAILED_PRECONDITION: the member has claimed a code before.
+
+    {"reason": "ALREADY_REFERRED", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+    """
+    ERROR_REASON_SELF_REFERRAL: _ErrorReason.ValueType  # 94
+    """FAILED_PRECONDITION: the code is the member's own.
+
+    {"reason": "SELF_REFERRAL", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+    """
+    ERROR_REASON_REFERRAL_CYCLE: _ErrorReason.ValueType  # 95
+    """FAILED_PRECONDITION: the member brought the one whose code it is, or whoever brought that one, and so on; or so
+    many stand above that one that nobody looks further.
+
+    {"reason": "REFERRAL_CYCLE", "domain": "guerdon", "metadata": {"member_id": "17850", "limit": "1000"}}
+    """
+    ERROR_REASON_NOT_A_NEWCOMER: _ErrorReason.ValueType  # 96
+    """FAILED_PRECONDITION: the member has done something already that would have qualified.
+
+    {"reason": "NOT_A_NEWCOMER", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+    """
     ERROR_REASON_ADJUSTMENT_NOT_FOUND: _ErrorReason.ValueType  # 97
     """NOT_FOUND: no adjustment of the program has this identifier.
 
@@ -527,6 +563,42 @@ ERROR_REASON_CURRENCY_NOT_SPENDABLE: ErrorReason.ValueType  # 72
 """FAILED_PRECONDITION: points of the currency only count; they can be neither held nor spent.
 
 {"reason": "CURRENCY_NOT_SPENDABLE", "domain": "guerdon", "metadata": {"currency_id": "status-miles"}}
+"""
+ERROR_REASON_REFERRALS_NOT_OFFERED: ErrorReason.ValueType  # 90
+"""FAILED_PRECONDITION: the program rewards nobody for bringing friends.
+
+{"reason": "REFERRALS_NOT_OFFERED", "domain": "guerdon", "metadata": {"program_id": "giftshop"}}
+"""
+ERROR_REASON_REFERRAL_CODE_NOT_FOUND: ErrorReason.ValueType  # 91
+"""NOT_FOUND: no member who may bring friends has this code.
+
+{"reason": "REFERRAL_CODE_NOT_FOUND", "domain": "guerdon", "metadata": {"referral_code": "7KMX2PQR"}}
+"""
+ERROR_REASON_REFERRAL_NOT_FOUND: ErrorReason.ValueType  # 92
+"""NOT_FOUND: the member did not come by another's code.
+
+{"reason": "REFERRAL_NOT_FOUND", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+"""
+ERROR_REASON_ALREADY_REFERRED: ErrorReason.ValueType  # 93
+"""FAILED_PRECONDITION: the member has claimed a code before.
+
+{"reason": "ALREADY_REFERRED", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+"""
+ERROR_REASON_SELF_REFERRAL: ErrorReason.ValueType  # 94
+"""FAILED_PRECONDITION: the code is the member's own.
+
+{"reason": "SELF_REFERRAL", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+"""
+ERROR_REASON_REFERRAL_CYCLE: ErrorReason.ValueType  # 95
+"""FAILED_PRECONDITION: the member brought the one whose code it is, or whoever brought that one, and so on; or so
+many stand above that one that nobody looks further.
+
+{"reason": "REFERRAL_CYCLE", "domain": "guerdon", "metadata": {"member_id": "17850", "limit": "1000"}}
+"""
+ERROR_REASON_NOT_A_NEWCOMER: ErrorReason.ValueType  # 96
+"""FAILED_PRECONDITION: the member has done something already that would have qualified.
+
+{"reason": "NOT_A_NEWCOMER", "domain": "guerdon", "metadata": {"member_id": "17850"}}
 """
 ERROR_REASON_ADJUSTMENT_NOT_FOUND: ErrorReason.ValueType  # 97
 """NOT_FOUND: no adjustment of the program has this identifier.

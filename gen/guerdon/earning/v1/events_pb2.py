@@ -28,9 +28,10 @@ from guerdon.earning.v1 import activity_pb2 as guerdon_dot_earning_dot_v1_dot_ac
 from guerdon.earning.v1 import ledger_pb2 as guerdon_dot_earning_dot_v1_dot_ledger__pb2
 from guerdon.earning.v1 import member_pb2 as guerdon_dot_earning_dot_v1_dot_member__pb2
 from guerdon.earning.v1 import points_pb2 as guerdon_dot_earning_dot_v1_dot_points__pb2
+from guerdon.earning.v1 import referral_pb2 as guerdon_dot_earning_dot_v1_dot_referral__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fguerdon/earning/v1/events.proto\x12\x12guerdon.earning.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!guerdon/earning/v1/activity.proto\x1a\x1fguerdon/earning/v1/ledger.proto\x1a\x1fguerdon/earning/v1/member.proto\x1a\x1fguerdon/earning/v1/points.proto\"\xa3\x01\n\x0eMemberEnrolled\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x43\n\x0bidentifiers\x18\x02 \x03(\x0b\x32$.guerdon.earning.v1.MemberIdentifierB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12/\n\x0b\x65nroll_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc0\x01\n\rMemberChanged\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x43\n\x0bidentifiers\x18\x02 \x03(\x0b\x32$.guerdon.earning.v1.MemberIdentifierB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .guerdon.earning.v1.Member.State\x12\x1c\n\x0bmerged_into\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\"c\n\x10\x41\x63tivityRecorded\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x32\n\x06record\x18\x02 \x01(\x0b\x32\".guerdon.earning.v1.ActivityRecord\"\xbb\x01\n\x10\x41\x63tivityReversed\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12.\n\x08reversal\x18\x02 \x01(\x0b\x32\x1c.guerdon.earning.v1.Reversal\x12\x1e\n\ractivity_type\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12:\n\x16\x61\x63tivity_occurred_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x01\n\x0ePointsCredited\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x18\n\x06reason\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1c\n\nrequest_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"R\n\x0bHoldChanged\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12&\n\x04hold\x18\x02 \x01(\x0b\x32\x18.guerdon.earning.v1.Hold\"\xaf\x01\n\x0fPointsActivated\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1d\n\x0b\x61\x63tivity_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x32\n\x0e\x61vailable_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x01\n\x0ePointsExpiring\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x64\x61ys\x18\x05 \x01(\x05\"\x8b\x01\n\rPointsExpired\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb9\x01\n\x11PointsTransferred\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12!\n\x10other_member_key\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x18\n\x06reason\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1c\n\nrequest_id\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"d\n\x11\x41\x64justmentChanged\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x32\n\nadjustment\x18\x02 \x01(\x0b\x32\x1e.guerdon.earning.v1.Adjustment\"\xa6\x01\n\x0ePointsExtended\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x06reason\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"\xa8\x01\n\x10PointsReinstated\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x06reason\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fguerdon/earning/v1/events.proto\x12\x12guerdon.earning.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!guerdon/earning/v1/activity.proto\x1a\x1fguerdon/earning/v1/ledger.proto\x1a\x1fguerdon/earning/v1/member.proto\x1a\x1fguerdon/earning/v1/points.proto\x1a!guerdon/earning/v1/referral.proto\"\xa3\x01\n\x0eMemberEnrolled\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x43\n\x0bidentifiers\x18\x02 \x03(\x0b\x32$.guerdon.earning.v1.MemberIdentifierB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12/\n\x0b\x65nroll_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc0\x01\n\rMemberChanged\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x43\n\x0bidentifiers\x18\x02 \x03(\x0b\x32$.guerdon.earning.v1.MemberIdentifierB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .guerdon.earning.v1.Member.State\x12\x1c\n\x0bmerged_into\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\"c\n\x10\x41\x63tivityRecorded\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x32\n\x06record\x18\x02 \x01(\x0b\x32\".guerdon.earning.v1.ActivityRecord\"\xbb\x01\n\x10\x41\x63tivityReversed\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12.\n\x08reversal\x18\x02 \x01(\x0b\x32\x1c.guerdon.earning.v1.Reversal\x12\x1e\n\ractivity_type\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12:\n\x16\x61\x63tivity_occurred_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x01\n\x0ePointsCredited\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x18\n\x06reason\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1c\n\nrequest_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"R\n\x0bHoldChanged\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12&\n\x04hold\x18\x02 \x01(\x0b\x32\x18.guerdon.earning.v1.Hold\"\xaf\x01\n\x0fPointsActivated\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1d\n\x0b\x61\x63tivity_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x32\n\x0e\x61vailable_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x01\n\x0ePointsExpiring\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x64\x61ys\x18\x05 \x01(\x05\"\x8b\x01\n\rPointsExpired\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb9\x01\n\x11PointsTransferred\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12!\n\x10other_member_key\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x18\n\x06reason\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1c\n\nrequest_id\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"d\n\x11\x41\x64justmentChanged\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x32\n\nadjustment\x18\x02 \x01(\x0b\x32\x1e.guerdon.earning.v1.Adjustment\"\xa6\x01\n\x0ePointsExtended\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x06reason\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"\xa8\x01\n\x10PointsReinstated\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x06reason\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"\x94\x01\n\x0fReferralChanged\x12\x1b\n\nmember_key\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12!\n\x10other_member_key\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x11\n\tis_friend\x18\x03 \x01(\x08\x12.\n\x08referral\x18\x04 \x01(\x0b\x32\x1c.guerdon.earning.v1.Referralb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -101,30 +102,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POINTSREINSTATED'].fields_by_name['currency_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_POINTSREINSTATED'].fields_by_name['reason']._loaded_options = None
   _globals['_POINTSREINSTATED'].fields_by_name['reason']._serialized_options = b'\272H\005r\003\030\200\002'
-  _globals['_MEMBERENROLLED']._serialized_start=252
-  _globals['_MEMBERENROLLED']._serialized_end=415
-  _globals['_MEMBERCHANGED']._serialized_start=418
-  _globals['_MEMBERCHANGED']._serialized_end=610
-  _globals['_ACTIVITYRECORDED']._serialized_start=612
-  _globals['_ACTIVITYRECORDED']._serialized_end=711
-  _globals['_ACTIVITYREVERSED']._serialized_start=714
-  _globals['_ACTIVITYREVERSED']._serialized_end=901
-  _globals['_POINTSCREDITED']._serialized_start=904
-  _globals['_POINTSCREDITED']._serialized_end=1051
-  _globals['_HOLDCHANGED']._serialized_start=1053
-  _globals['_HOLDCHANGED']._serialized_end=1135
-  _globals['_POINTSACTIVATED']._serialized_start=1138
-  _globals['_POINTSACTIVATED']._serialized_end=1313
-  _globals['_POINTSEXPIRING']._serialized_start=1316
-  _globals['_POINTSEXPIRING']._serialized_end=1470
-  _globals['_POINTSEXPIRED']._serialized_start=1473
-  _globals['_POINTSEXPIRED']._serialized_end=1612
-  _globals['_POINTSTRANSFERRED']._serialized_start=1615
-  _globals['_POINTSTRANSFERRED']._serialized_end=1800
-  _globals['_ADJUSTMENTCHANGED']._serialized_start=1802
-  _globals['_ADJUSTMENTCHANGED']._serialized_end=1902
-  _globals['_POINTSEXTENDED']._serialized_start=1905
-  _globals['_POINTSEXTENDED']._serialized_end=2071
-  _globals['_POINTSREINSTATED']._serialized_start=2074
-  _globals['_POINTSREINSTATED']._serialized_end=2242
+  _globals['_REFERRALCHANGED'].fields_by_name['member_key']._loaded_options = None
+  _globals['_REFERRALCHANGED'].fields_by_name['member_key']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_REFERRALCHANGED'].fields_by_name['other_member_key']._loaded_options = None
+  _globals['_REFERRALCHANGED'].fields_by_name['other_member_key']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_MEMBERENROLLED']._serialized_start=287
+  _globals['_MEMBERENROLLED']._serialized_end=450
+  _globals['_MEMBERCHANGED']._serialized_start=453
+  _globals['_MEMBERCHANGED']._serialized_end=645
+  _globals['_ACTIVITYRECORDED']._serialized_start=647
+  _globals['_ACTIVITYRECORDED']._serialized_end=746
+  _globals['_ACTIVITYREVERSED']._serialized_start=749
+  _globals['_ACTIVITYREVERSED']._serialized_end=936
+  _globals['_POINTSCREDITED']._serialized_start=939
+  _globals['_POINTSCREDITED']._serialized_end=1086
+  _globals['_HOLDCHANGED']._serialized_start=1088
+  _globals['_HOLDCHANGED']._serialized_end=1170
+  _globals['_POINTSACTIVATED']._serialized_start=1173
+  _globals['_POINTSACTIVATED']._serialized_end=1348
+  _globals['_POINTSEXPIRING']._serialized_start=1351
+  _globals['_POINTSEXPIRING']._serialized_end=1505
+  _globals['_POINTSEXPIRED']._serialized_start=1508
+  _globals['_POINTSEXPIRED']._serialized_end=1647
+  _globals['_POINTSTRANSFERRED']._serialized_start=1650
+  _globals['_POINTSTRANSFERRED']._serialized_end=1835
+  _globals['_ADJUSTMENTCHANGED']._serialized_start=1837
+  _globals['_ADJUSTMENTCHANGED']._serialized_end=1937
+  _globals['_POINTSEXTENDED']._serialized_start=1940
+  _globals['_POINTSEXTENDED']._serialized_end=2106
+  _globals['_POINTSREINSTATED']._serialized_start=2109
+  _globals['_POINTSREINSTATED']._serialized_end=2277
+  _globals['_REFERRALCHANGED']._serialized_start=2280
+  _globals['_REFERRALCHANGED']._serialized_end=2428
 # @@protoc_insertion_point(module_scope)

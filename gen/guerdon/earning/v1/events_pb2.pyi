@@ -12,6 +12,7 @@ from guerdon.earning.v1 import activity_pb2 as _activity_pb2
 from guerdon.earning.v1 import ledger_pb2 as _ledger_pb2
 from guerdon.earning.v1 import member_pb2 as _member_pb2
 from guerdon.earning.v1 import points_pb2 as _points_pb2
+from guerdon.earning.v1 import referral_pb2 as _referral_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -492,3 +493,39 @@ class PointsReinstated(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PointsReinstated: _TypeAlias = PointsReinstated  # noqa: Y015
+
+@_typing.final
+class ReferralChanged(_message.Message):
+    """A referral was claimed, rewarded, capped or reversed; told once of each of the two members."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_KEY_FIELD_NUMBER: _builtins.int
+    OTHER_MEMBER_KEY_FIELD_NUMBER: _builtins.int
+    IS_FRIEND_FIELD_NUMBER: _builtins.int
+    REFERRAL_FIELD_NUMBER: _builtins.int
+    member_key: _builtins.str
+    """The internal key of the member."""
+    other_member_key: _builtins.str
+    """The internal key of the other member."""
+    is_friend: _builtins.bool
+    """Whether the member is the friend who came; otherwise it brought the friend."""
+    @_builtins.property
+    def referral(self) -> _referral_pb2.Referral:
+        """The referral after the change; it carries no identifiers of members."""
+
+    def __init__(
+        self,
+        *,
+        member_key: _builtins.str = ...,
+        other_member_key: _builtins.str = ...,
+        is_friend: _builtins.bool = ...,
+        referral: _referral_pb2.Referral | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["referral", b"referral"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_friend", b"is_friend", "member_key", b"member_key", "other_member_key", b"other_member_key", "referral", b"referral"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReferralChanged: _TypeAlias = ReferralChanged  # noqa: Y015

@@ -57,6 +57,8 @@ class _EntryTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryType.V
     """Points that end later than they did before."""
     ENTRY_TYPE_REINSTATE: _EntryType.ValueType  # 14
     """Points that had ended and came back."""
+    ENTRY_TYPE_REFERRAL: _EntryType.ValueType  # 15
+    """Points for a referral, to the friend or to the member who brought the friend."""
 
 class EntryType(_EntryType, metaclass=_EntryTypeEnumTypeWrapper):
     """What an entry books."""
@@ -91,6 +93,8 @@ ENTRY_TYPE_EXTEND: EntryType.ValueType  # 13
 """Points that end later than they did before."""
 ENTRY_TYPE_REINSTATE: EntryType.ValueType  # 14
 """Points that had ended and came back."""
+ENTRY_TYPE_REFERRAL: EntryType.ValueType  # 15
+"""Points for a referral, to the friend or to the member who brought the friend."""
 Global___EntryType: _TypeAlias = EntryType  # noqa: Y015
 
 class _Account:
