@@ -11,8 +11,8 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,14 +82,15 @@ async def running(
         clock_start = clock_start or _clock_start_of(folder)
         redis = valkey.start(folder / "valkey", url=os.environ.get("GUERDON_REDIS_URL", ""))
         stack.callback(redis.stop)
-        addresses = {
-            service: f"127.0.0.1:{(ports or {}).get(service) or _free_port()}"
-            for service in SERVICES
-        }
-        environment = _environment(folder, addresses, redis.url, clock_start)
-        for service in SERVICES:
-            started = await _start(service, environment)
-            stack.push_async_callback(started.stop)
+        ports = ports or {}
+        with reserved_ports([service for service in SERVICES if not ports.get(service)]) as free:
+            addresses = {
+                service: f"127.0.0.1:{free.get(service) or ports[service]}" for service in SERVICES
+            }
+            environment = _environment(folder, addresses, redis.url, clock_start, shared=free)
+            for service in SERVICES:
+                started = await _start(service, environment)
+                stack.push_async_callback(started.stop)
         if clock_start:
             (folder / CLOCK_FILE).write_text(clock_start + "\n", encoding="utf-8")
         stack.callback(addresses_file.unlink, missing_ok=True)
@@ -100,6 +101,24 @@ async def running(
 async def start_service(service: str, environment: Mapping[str, str]) -> Running:
     """Start one service with the settings of an environment; the caller stops it."""
     return await _start(service, environment)
+
+
+@contextmanager
+def reserved_ports(names: Sequence[str]) -> Iterator[Mapping[str, int]]:
+    """A free port for each name, which the system gives to nobody else while this is open.
+
+    The services must know one another's addresses before the first of them listens; a port that
+    was only seen to be free could be taken meanwhile.
+    """
+    with ExitStack() as stack:
+        ports = {}
+        for name in names:
+            holder = stack.enter_context(socket.socket())
+            # Ours may listen beside it, if it says the same.
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind(("127.0.0.1", 0))
+            ports[name] = int(holder.getsockname()[1])
+        yield ports
 
 
 def is_served(folder: Path) -> bool:
@@ -156,9 +175,17 @@ def configured_addresses() -> Mapping[str, str]:
 
 
 def _environment(
-    folder: Path, addresses: Mapping[str, str], redis_url: str, clock_start: str
+    folder: Path,
+    addresses: Mapping[str, str],
+    redis_url: str,
+    clock_start: str,
+    *,
+    shared: Collection[str],
 ) -> Mapping[str, str]:
-    """The settings of this cluster over those of the process's environment."""
+    """The settings of this cluster over those of the process's environment.
+
+    The services in `shared` listen on ports that this process has reserved.
+    """
     environment = dict(os.environ)
     environment["GUERDON_REDIS_URL"] = redis_url
     environment.setdefault("GUERDON_REDEMPTION_SECRET_FILE", str(folder / "voucher.key"))
@@ -170,6 +197,7 @@ def _environment(
         name = service.upper()
         environment.setdefault(f"GUERDON_{name}_DATABASE_URL", f"sqlite:///{folder / service}.db")
         environment[f"GUERDON_{name}_LISTEN"] = address
+        environment[f"GUERDON_{name}_REUSE_PORT"] = str(service in shared)
         environment[f"GUERDON_{name}_ADDRESS"] = address
     return environment
 
@@ -200,12 +228,6 @@ def _write(file: Path, content: str) -> None:
     part = file.with_suffix(".part")
     part.write_text(content, encoding="utf-8")
     part.replace(file)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

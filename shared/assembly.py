@@ -240,6 +240,7 @@ async def start(base: Base[S], writing: Writing, parts: Parts) -> Running:
         concurrency_max=settings.concurrency_max,
         ids=base.ids,
         metrics_port=settings.metrics_port,
+        reuse_port=settings.reuse_port,
     )
     for adder, servicer, name in parts.servicers:
         server.add(adder, servicer, name)

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol, cast
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, AdaptedConnection, event, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -163,13 +163,7 @@ class SqliteConnection:
         return self.core.invalidated
 
     async def discard(self) -> None:
-        """Undo what was not committed, and close the file.
-
-        Closing alone leaves the transaction open, and the file locked, for as long as anything
-        still refers to a statement of it, such as the traceback of what went wrong.
-        """
-        with suppress(Exception):  # mostly there is no transaction
-            await self.run("ROLLBACK")
+        """Close the file; `undo_before_close` undoes what was not committed."""
         with suppress(Exception):
             await self.core.invalidate()
         with suppress(Exception):
@@ -280,7 +274,9 @@ def make_engine(url: str, *, schema: str, writer: bool, isolation: str | None) -
     target = engine_url(url)
     if dialect_of(url) == "sqlite":
         Path(target.database or "").parent.mkdir(parents=True, exist_ok=True)
-        return create_async_engine(target, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        engine = create_async_engine(target, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        event.listen(engine.sync_engine, "close", undo_before_close)
+        return engine
     settings = _POSTGRES_SETTINGS | (_POSTGRES_WRITER if writer else {})
     settings |= {"search_path": schema, "application_name": f"guerdon {schema}"}
     if isolation is not None:
@@ -295,6 +291,18 @@ def make_engine(url: str, *, schema: str, writer: bool, isolation: str | None) -
             "command_timeout": _COMMAND_TIMEOUT_SECONDS,
         },
     )
+
+
+def undo_before_close(connection: AdaptedConnection, _: object) -> None:
+    """Roll back what is open on an SQLite connection, whoever closes it.
+
+    SQLAlchemy itself closes one whose statement is cancelled.
+    Closing alone leaves the transaction open, and the file locked, for as long as anything still
+    refers to a statement of it, such as the traceback of what went wrong.
+    """
+    # Once asked for it happens; a caller who is cancelled again need not see the end of it.
+    with suppress(asyncio.CancelledError):
+        connection.run_async(lambda driver: asyncio.shield(driver.rollback()))
 
 
 @asynccontextmanager

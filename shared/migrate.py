@@ -23,7 +23,7 @@ from sqlalchemy import Connection, MetaData
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from shared.connections import dialect_of, engine_url
+from shared.connections import dialect_of, engine_url, undo_before_close
 
 T = TypeVar("T")
 
@@ -100,6 +100,7 @@ async def _run(database_url: str, schema: str, work: Callable[[Connection], T]) 
     else:
         Path(target.database or "").parent.mkdir(parents=True, exist_ok=True)
         engine = create_async_engine(target, poolclass=NullPool, connect_args={"timeout": 60})
+        sa.event.listen(engine.sync_engine, "close", undo_before_close)
     try:
         async with engine.connect() as connection:
             if postgres:

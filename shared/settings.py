@@ -64,6 +64,8 @@ class ServiceSettings:
     database_url: str
     #: host:port to listen on.
     listen: str
+    #: Listen though another socket of the same user is bound to the port, and lets it be shared.
+    reuse_port: bool = False
     #: Port of the Prometheus endpoint on the host that is listened on; 0 turns it off.
     metrics_port: int = 0
     #: The most transactions in flight at once; SQLite always has one.

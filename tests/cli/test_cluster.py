@@ -150,6 +150,17 @@ async def test_a_port_that_is_taken_is_told_with_the_service(tmp_path: Path) -> 
     assert not cluster.is_served(tmp_path)
 
 
+def test_a_port_for_a_service_is_given_to_nobody_else_until_it_listens() -> None:
+    with cluster.reserved_ports(["earning", "tiers"]) as ports, socket.socket() as stranger:
+        assert len(set(ports.values())) == 2
+        with pytest.raises(OSError, match="in use"):
+            stranger.bind(("127.0.0.1", ports["earning"]))
+        with socket.socket() as ours:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            ours.bind(("127.0.0.1", ports["earning"]))
+            ours.listen()
+
+
 async def test_a_file_is_no_data_folder(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("mine")

@@ -282,6 +282,35 @@ async def test_a_file_is_free_again_though_a_statement_of_a_dead_transaction_liv
     assert len(kept) == 1
 
 
+async def test_a_file_is_free_again_though_somebody_keeps_what_cancelled_a_statement(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'things.db'}"
+    await create_all(url, schema="things", metadata=metadata)
+    dead = await Database.open(url, schema="things")
+    long = sa.text(
+        "INSERT INTO things (program_id, number) WITH RECURSIVE n(i) AS "
+        "(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT 'p', i FROM n "
+        "RETURNING number"
+    )
+
+    async def hang() -> None:
+        async with dead.transaction() as tx:
+            await tx.fetch(long)
+
+    task = asyncio.create_task(hang())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as kept:
+        await task
+    await dead.dispose()
+    other = await Database.open(url, schema="things")
+    async with other.transaction() as tx:
+        await tx.insert(things, [row(1)])
+    await other.dispose()
+    assert kept.tb is not None
+
+
 async def test_a_cut_connection_is_transient_and_replaced(postgres_database: Database) -> None:
     db = postgres_database
     with pytest.raises(Exception) as raised:
