@@ -1,6 +1,8 @@
 """The floor of every call: an empty unary call through the same server stack.
 
 Usage: python -m bench.empty HOST:PORT
+
+Several may share the port.
 """
 
 import asyncio
@@ -44,7 +46,7 @@ async def _call(request: Empty, context: object) -> Empty:
 async def main(address: str) -> None:
     """Serve until SIGTERM."""
     logs.configure("warning")
-    server = RpcServer("bench", address, concurrency_max=1_000, ids=SystemIds())
+    server = RpcServer("bench", address, concurrency_max=1_000, ids=SystemIds(), reuse_port=True)
     server.add(_Adder(), object(), NAME)
     await server.start()
     stopped = asyncio.Event()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
 
@@ -12,13 +12,15 @@ from google.protobuf.empty_pb2 import Empty
 
 from bench import empty
 from bench.load import Load, closed_loop
-from bench.servers import ROOT, Postgres, free_address, serving
+from bench.servers import ROOT, Postgres, Server, free_address, serving
 from services.earning import tables
 from shared import migrate
 from shared.clock import monotonic
 from shared.database import Database, Tx
+from shared.rpc import client
 
 BATCHES_MAX = 150
+CHANNELS_EACH = 8
 LOGS = ROOT / "var" / "bench"
 # What one recorded activity writes, in the order in which the service writes it.
 _WRITTEN = (
@@ -33,27 +35,45 @@ Rows = Mapping[str, Sequence[Mapping[str, object]]]
 
 
 @asynccontextmanager
-async def empty_calls() -> AsyncIterator[Callable[[int, float], Awaitable[Load]]]:
-    """A server of the same stack that answers empty unary calls; yields load(callers, seconds)."""
-    with ExitStack() as stack:
+async def empty_calls(workers: int = 1) -> AsyncIterator[Callable[[int, float], Awaitable[Load]]]:
+    """A server of the same stack that answers empty unary calls; yields load(callers, seconds).
+
+    It has as many workers, and its callers as many connections, as what it is the floor of.
+    """
+    async with AsyncExitStack() as stack:
         address = free_address()
-        server = stack.enter_context(
-            serving(["bench.empty", address], {}, address, LOGS / "empty.log")
-        )
-        async with grpc.aio.insecure_channel(address) as channel:
-            call = channel.unary_unary(
+        started = [
+            stack.enter_context(serving(["bench.empty", address], {}, address, LOGS / "empty.log"))
+            for _ in range(workers)
+        ]
+        server = Server(pids=tuple(pid for each in started for pid in each.pids), address=address)
+        calls = [
+            channel.unary_unary(
                 empty.METHOD,
                 request_serializer=Empty.SerializeToString,
                 response_deserializer=Empty.FromString,
             )
-            request = Empty()
+            for channel in await channels(stack, address, workers)
+        ]
+        request = Empty()
 
-            async def load(callers: int, seconds: float) -> Load:
-                return await closed_loop(
-                    lambda _: call(request), callers=callers, seconds=seconds, server_pid=server.pid
-                )
+        async def load(callers: int, seconds: float) -> Load:
+            return await closed_loop(
+                lambda number: calls[number % len(calls)](request),
+                callers=callers,
+                seconds=seconds,
+                server=server,
+            )
 
-            yield load
+        yield load
+
+
+async def channels(stack: AsyncExitStack, address: str, workers: int) -> Sequence[grpc.aio.Channel]:
+    """What a load is sent over: one channel, or so many that each worker gets some of them."""
+    if workers == 1:
+        return [await stack.enter_async_context(client.channel(address))]
+    many = range(CHANNELS_EACH * workers)
+    return [await stack.enter_async_context(client.own_channel(address)) for _ in many]
 
 
 class DirectWrites:

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import grpc
-import psutil
 import sqlalchemy as sa
 
 from bench import programs
@@ -199,7 +198,7 @@ async def _check(database: Database, entries: int) -> None:
 
 async def _unary(large: _Ledger, number: int) -> Load:
     calls = Prepared(
-        large.channel,
+        [large.channel],
         "/guerdon.earning.v1.EarningService/RecordActivity",
         [
             earning_pb.RecordActivityRequest(
@@ -211,7 +210,7 @@ async def _unary(large: _Ledger, number: int) -> Load:
     )
     await asyncio.sleep(1)  # what the database writes back meanwhile is nobody's latency
     return await closed_loop(
-        calls.send, callers=CALLERS, seconds=ROUND_SECONDS, server_pid=large.server.pid
+        calls.send, callers=CALLERS, seconds=ROUND_SECONDS, server=large.server
     )
 
 
@@ -227,7 +226,7 @@ def _activity(number: int, members: int) -> activity_pb2.Activity:
 
 
 def _memory(server: Server) -> float:
-    return float(psutil.Process(server.pid).memory_info().rss / 1e6)
+    return sum(each.memory_info().rss for each in server.processes()) / 1e6
 
 
 def _megabytes(memory: Sequence[float]) -> str:

@@ -11,6 +11,7 @@ import grpc
 import psutil
 from google.protobuf.message import Message
 
+from bench.servers import Server
 from shared.clock import monotonic
 
 WARM_UP_SECONDS = 1.0
@@ -48,14 +49,19 @@ class Prepared:
     reading answers is neither's. Answers are kept as bytes, to be checked afterwards.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, path: str, requests: Sequence[Message]) -> None:
-        self._call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+    def __init__(
+        self, channels: Sequence[grpc.aio.Channel], path: str, requests: Sequence[Message]
+    ) -> None:
+        self._calls: Sequence[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = [
+            channel.unary_unary(path) for channel in channels
+        ]
         self._requests = [request.SerializeToString() for request in requests]
         self.answers: list[bytes] = []
 
     async def send(self, number: int) -> None:
         """Send one; raises IndexError when more are wanted than were made."""
-        self.answers.append(await self._call(self._requests[number]))
+        call = self._calls[number % len(self._calls)]
+        self.answers.append(await call(self._requests[number]))
 
 
 async def closed_loop(
@@ -63,11 +69,11 @@ async def closed_loop(
     *,
     callers: int,
     seconds: float,
-    server_pid: int,
+    server: Server,
     warm_up: float = WARM_UP_SECONDS,
 ) -> Load:
     """Run `call(n)` with a growing n from `callers` callers at once; the warm-up does not count."""
-    process = psutil.Process(server_pid)
+    processes = server.processes()
     numbers = iter(range(1 << 62))
     latencies: list[float] = []
     begins = monotonic() + warm_up
@@ -81,7 +87,7 @@ async def closed_loop(
 
     async def cpu_at_begin() -> float:
         await asyncio.sleep(warm_up)
-        return _cpu(process)
+        return cpu_seconds(processes)
 
     before = asyncio.ensure_future(cpu_at_begin())
     await asyncio.gather(*(caller() for _ in range(callers)))
@@ -89,11 +95,12 @@ async def closed_loop(
     return Load(
         calls=len(latencies),
         seconds=took,
-        server_cpu_seconds=_cpu(process) - await before,
+        server_cpu_seconds=cpu_seconds(processes) - await before,
         latencies=tuple(latencies),
     )
 
 
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
+    """CPU time of some processes so far."""
+    times = [each.cpu_times() for each in processes]
+    return float(sum(each.user + each.system for each in times))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from datetime import date
 from pathlib import Path
 
@@ -11,7 +11,17 @@ import grpc
 from bench import floors, programs
 from bench.load import Load, Prepared, closed_loop
 from bench.report import Figure
-from bench.scenarios import BATCH, BATCH_CALLERS, CALLERS, MEMBERS, NOW, middle, serve
+from bench.scenarios import (
+    BATCH,
+    BATCH_CALLERS,
+    CALLERS,
+    LANES,
+    MEMBERS,
+    NOW,
+    WORKERS,
+    middle,
+    serve,
+)
 from bench.servers import Server, postgres
 from cli import documents
 from guerdon.earning.v1 import activity_pb2
@@ -20,7 +30,6 @@ from guerdon.earning.v1.program_pb2 import EarningProgram
 from services.earning import evaluation, program, wire
 from services.earning.domain import LevelId
 from services.earning.rules import Deed, Facts, Program
-from shared.rpc import client
 
 FOLDER = Path(__file__).parent / "program"
 ROUNDS, ROUND_SECONDS = 5, 4.0
@@ -73,16 +82,18 @@ async def rules_figures() -> list[Figure]:
     with ExitStack() as stack:
         database = stack.enter_context(postgres())
         url = database.create("bench_rules")
-        server = serve(stack, "earning", url, {})
+        server = serve(stack, "earning", url, {}, workers=WORKERS)
         direct: floors.DirectWrites | None = None
-        async with client.channel(server.address) as channel, floors.empty_calls() as empty:
-            await programs.apply(channel, document())
+        async with AsyncExitStack() as closing, floors.empty_calls(WORKERS) as empty:
+            channels = await floors.channels(closing, server.address, WORKERS)
+            await programs.apply(channels[0], document())
             for number in range(ROUNDS):
-                batched = await _batched(channel, server, number)
+                batched = await _batched(channels, server, number)
                 direct = direct or await floors.DirectWrites.of(database, url, batch=BATCH)
-                batches.append((batched, await direct.activities_per_second(lanes=3)))
+                lanes = LANES * WORKERS
+                batches.append((batched, await direct.activities_per_second(lanes=lanes)))
                 floor = await empty(CALLERS, ROUND_SECONDS)
-                previews.append((await _previewed(channel, server, number), floor))
+                previews.append((await _previewed(channels, server, number), floor))
     many, direct_floor = middle(batches, lambda pair: pair[0].per_second / pair[1])
     shown, empty_floor = middle(previews, lambda pair: pair[0].per_second / pair[1].per_second)
     return [
@@ -112,10 +123,10 @@ async def rules_figures() -> list[Figure]:
     ]
 
 
-async def _batched(channel: grpc.aio.Channel, server: Server, number: int) -> Load:
+async def _batched(channels: Sequence[grpc.aio.Channel], server: Server, number: int) -> Load:
     first = number * _BATCHES_MAX * BATCH
     calls = Prepared(
-        channel,
+        channels,
         f"{_SERVICE}BatchRecordActivities",
         [
             earning_pb.BatchRecordActivitiesRequest(
@@ -133,10 +144,10 @@ async def _batched(channel: grpc.aio.Channel, server: Server, number: int) -> Lo
     return load
 
 
-async def _previewed(channel: grpc.aio.Channel, server: Server, number: int) -> Load:
+async def _previewed(channels: Sequence[grpc.aio.Channel], server: Server, number: int) -> Load:
     first = (ROUNDS * BATCH + number) * 1_000_000
     calls = Prepared(
-        channel,
+        channels,
         f"{_SERVICE}PreviewActivity",
         [
             earning_pb.PreviewActivityRequest(program_id="rules20", activity=activity(first + each))
@@ -150,9 +161,7 @@ async def _previewed(channel: grpc.aio.Channel, server: Server, number: int) -> 
 
 
 async def _measured(calls: Prepared, callers: int, server: Server) -> Load:
-    load = await closed_loop(
-        calls.send, callers=callers, seconds=ROUND_SECONDS, server_pid=server.pid
-    )
+    load = await closed_loop(calls.send, callers=callers, seconds=ROUND_SECONDS, server=server)
     if load.calls < _CALLS_EACH_MIN * callers:
         # What is in flight when a round begins or ends would be most of what it measures.
         raise RuntimeError(f"only {load.calls} calls of {callers} callers: the machine is too busy")

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -39,6 +40,9 @@ BATCH_CALLERS = 16
 BATCH = 100
 MEMBERS = 10_000
 SECONDS = 10.0
+WORKERS = len(os.sched_getaffinity(0))
+"""Processes that serve, one for each core."""
+LANES = 3
 ROUNDS, ROUND_SECONDS = 5, 4.0
 CALLS_MAX, UNARY_MAX = 40_000, 15_000
 MILLION = 1_000_000
@@ -74,16 +78,18 @@ async def earning_figures() -> list[Figure]:
     with ExitStack() as stack:
         database = stack.enter_context(postgres())
         url = database.create("bench_earning")
-        server = serve(stack, "earning", url, {})
+        server = serve(stack, "earning", url, {}, workers=WORKERS)
         direct: floors.DirectWrites | None = None
-        async with client.channel(server.address) as channel, floors.empty_calls() as empty:
-            await _apply_giftshop(EarningServiceStub(channel))
+        async with AsyncExitStack() as closing, floors.empty_calls(WORKERS) as empty:
+            channels = await floors.channels(closing, server.address, WORKERS)
+            await apply_giftshop(EarningServiceStub(channels[0]))
             for number in range(ROUNDS):
                 floor = await empty(CALLERS, ROUND_SECONDS)
-                unary.append((await _unary(channel, server, number), floor))
-                batched = await _batched(channel, server, number)
+                unary.append((await _unary(channels, server, number), floor))
+                batched = await _batched(channels, server, number)
                 direct = direct or await floors.DirectWrites.of(database, url, batch=BATCH)
-                batches.append((batched, await direct.activities_per_second(lanes=3)))
+                lanes = LANES * WORKERS
+                batches.append((batched, await direct.activities_per_second(lanes=lanes)))
         reference = floors.tpc_b(database, clients=16, seconds=5)
     single, empty_floor = middle(unary, lambda pair: pair[0].per_second / pair[1].per_second)
     many, direct_floor = middle(batches, lambda pair: pair[0].per_second / pair[1])
@@ -120,7 +126,8 @@ def middle(rounds: Sequence[_Round], ratio: Callable[[_Round], float]) -> _Round
     return sorted(rounds, key=ratio)[len(rounds) // 2]
 
 
-async def _apply_giftshop(stub: "EarningServiceAsyncStub") -> None:
+async def apply_giftshop(stub: "EarningServiceAsyncStub") -> None:
+    """Apply the rules of the gift shop."""
     program = next(
         document.message
         for document in documents.load(ROOT / "programs" / PROGRAM_ID)
@@ -133,28 +140,26 @@ async def _apply_giftshop(stub: "EarningServiceAsyncStub") -> None:
     )
 
 
-async def _unary(channel: grpc.aio.Channel, server: Server, number: int) -> Load:
+async def _unary(channels: Sequence[grpc.aio.Channel], server: Server, number: int) -> Load:
     first = number * CALLS_MAX
     calls = Prepared(
-        channel,
+        channels,
         "/guerdon.earning.v1.EarningService/RecordActivity",
         [
             earning_pb.RecordActivityRequest(program_id=PROGRAM_ID, activity=activity(first + each))
             for each in range(UNARY_MAX)
         ],
     )
-    load = await closed_loop(
-        calls.send, callers=CALLERS, seconds=ROUND_SECONDS, server_pid=server.pid
-    )
+    load = await closed_loop(calls.send, callers=CALLERS, seconds=ROUND_SECONDS, server=server)
     for answer in calls.answers:
         earning_pb.RecordActivityResponse.FromString(answer)
     return load
 
 
-async def _batched(channel: grpc.aio.Channel, server: Server, number: int) -> Load:
+async def _batched(channels: Sequence[grpc.aio.Channel], server: Server, number: int) -> Load:
     first = (ROUNDS + number) * CALLS_MAX
     calls = Prepared(
-        channel,
+        channels,
         "/guerdon.earning.v1.EarningService/BatchRecordActivities",
         [
             earning_pb.BatchRecordActivitiesRequest(
@@ -165,7 +170,7 @@ async def _batched(channel: grpc.aio.Channel, server: Server, number: int) -> Lo
         ],
     )
     load = await closed_loop(
-        calls.send, callers=BATCH_CALLERS, seconds=ROUND_SECONDS, server_pid=server.pid
+        calls.send, callers=BATCH_CALLERS, seconds=ROUND_SECONDS, server=server
     )
     for answer in calls.answers:
         _check_recorded(earning_pb.BatchRecordActivitiesResponse.FromString(answer))
@@ -191,7 +196,7 @@ async def standing_figures() -> list[Figure]:
         async with client.channel(server.address) as channel:
             rebuild_seconds = await boards.until_ready(channel)
             calls = Prepared(
-                channel,
+                [channel],
                 "/guerdon.gamification.v1.LeaderboardService/GetStanding",
                 [
                     leaderboard_pb.GetStandingRequest(
@@ -202,9 +207,7 @@ async def standing_figures() -> list[Figure]:
                     for number in range(CALLS_MAX)
                 ],
             )
-            load = await closed_loop(
-                calls.send, callers=CALLERS, seconds=SECONDS, server_pid=server.pid
-            )
+            load = await closed_loop(calls.send, callers=CALLERS, seconds=SECONDS, server=server)
         for answer in calls.answers:
             leaderboard_pb.GetStandingResponse.FromString(answer)
         straight = await boards.straight_ranks(redis_url)
@@ -282,15 +285,21 @@ def _replayed(var: Path) -> tuple[float, float]:
         up.wait()
 
 
-def serve(stack: ExitStack, service: str, url: str, extra: dict[str, str]) -> Server:
-    """A server of one service on an empty port, with a simulated clock that begins at `NOW`."""
+def serve(
+    stack: ExitStack, service: str, url: str, extra: dict[str, str], *, workers: int = 1
+) -> Server:
+    """A server of one service on a free port.
+
+    Alone it has a simulated clock that begins at `NOW`; several workers have the system's.
+    """
     address = free_address()
     environment = {
         "GUERDON_LOG_LEVEL": "warning",
         f"GUERDON_{service.upper()}_DATABASE_URL": url,
         f"GUERDON_{service.upper()}_LISTEN": address,
-        **_CLOCK,
+        **(_CLOCK if workers == 1 else {}),
         **extra,
     }
     log = floors.results_folder() / f"{service}.log"
-    return stack.enter_context(serving(["cli.main", "serve", service], environment, address, log))
+    arguments = ["cli.main", "serve", service, "--workers", str(workers)]
+    return stack.enter_context(serving(arguments, environment, address, log, workers=workers))

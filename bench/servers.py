@@ -15,6 +15,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from cli import valkey
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,10 +45,15 @@ class Postgres:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server process and its address."""
+    """A server's processes and its address."""
 
-    pid: int
+    pids: tuple[int, ...]
     address: str
+
+    def processes(self) -> list[psutil.Process]:
+        """They and their children."""
+        parents = [psutil.Process(pid) for pid in self.pids]
+        return [*parents, *(child for each in parents for child in each.children(recursive=True))]
 
 
 @contextmanager
@@ -80,9 +87,14 @@ def redis() -> Iterator[str]:
 
 @contextmanager
 def serving(
-    arguments: list[str], environment: Mapping[str, str], address: str, log: Path
+    arguments: list[str],
+    environment: Mapping[str, str],
+    address: str,
+    log: Path,
+    *,
+    workers: int = 1,
 ) -> Iterator[Server]:
-    """A Python module run as a server; waits until its port answers, and ends it afterwards."""
+    """A Python module run as a server; waits until its workers listen, and ends it afterwards."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         file = stack.enter_context(log.open("wb"))
@@ -94,8 +106,9 @@ def serving(
             stderr=subprocess.STDOUT,
         )
         try:
-            _wait_until_up(process, address, log)
-            yield Server(pid=process.pid, address=address)
+            server = Server(pids=(process.pid,), address=address)
+            _wait_until_up(process, server, workers, log)
+            yield server
         finally:
             process.terminate()
             try:
@@ -112,16 +125,27 @@ def free_address() -> str:
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    host, _, port = address.rpartition(":")
+def _wait_until_up(
+    process: subprocess.Popen[bytes], server: Server, workers: int, log: Path
+) -> None:
+    port = int(server.address.rpartition(":")[2])
     deadline = time.monotonic() + _START_SECONDS_MAX
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"a server ended at once; its last words: {log.read_text()[-2000:]}")
-        try:
-            socket.create_connection((host, int(port)), 0.2).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
+        if sum(_listens(each, port) for each in server.processes()) == workers:
             return
-    raise RuntimeError(f"no server at {address} after {_START_SECONDS_MAX:.0f} s; see {log}")
+        time.sleep(0.05)
+    raise RuntimeError(
+        f"no {workers} server(s) at {server.address} after {_START_SECONDS_MAX:.0f} s; see {log}"
+    )
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    try:
+        return any(
+            each.status == psutil.CONN_LISTEN and each.laddr.port == port
+            for each in process.net_connections("tcp")
+        )
+    except psutil.NoSuchProcess:
+        return False

@@ -8,12 +8,11 @@ from datetime import timedelta
 from hashlib import blake2b
 
 import grpc
-import psutil
 import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bench import programs
-from bench.load import Load, Prepared, closed_loop
+from bench.load import Load, Prepared, closed_loop, cpu_seconds
 from bench.report import Figure
 from bench.scenarios import NOW, middle, serve
 from bench.servers import Postgres, Server, postgres
@@ -186,15 +185,15 @@ async def _round(database: Postgres, number: int) -> Swept:
         async with client.channel(server.address) as channel, AsyncExitStack() as closing:
             watched = await Database.open(url, schema="earning")
             closing.push_async_callback(watched.dispose)
-            process = psutil.Process(server.pid)
-            before, began = process.cpu_times(), monotonic()
+            processes = server.processes()
+            before, began = cpu_seconds(processes), monotonic()
             await ClockServiceStub(channel).AdvanceClock(_advance())
             await _until_swept(watched)
-            seconds, after = monotonic() - began, process.cpu_times()
+            seconds, after = monotonic() - began, cpu_seconds(processes)
             batches = await _written(watched)
     return Swept(
         seconds=seconds,
-        server_cpu_seconds=after.user + after.system - before.user - before.system,
+        server_cpu_seconds=after - before,
         floor_seconds=await _directly(target, batches),
     )
 
@@ -298,7 +297,7 @@ async def _callers(database: Postgres) -> tuple[Load, Load]:
 
 async def _load(channel: grpc.aio.Channel, server: Server, name: str) -> Load:
     calls = Prepared(
-        channel,
+        [channel],
         "/guerdon.earning.v1.EarningService/RecordActivity",
         [
             earning_pb.RecordActivityRequest(
@@ -311,7 +310,7 @@ async def _load(channel: grpc.aio.Channel, server: Server, name: str) -> Load:
         calls.send,
         callers=CALLERS,
         seconds=CALLERS_SECONDS,
-        server_pid=server.pid,
+        server=server,
         warm_up=0.5,
     )
 

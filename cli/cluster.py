@@ -18,6 +18,7 @@ from pathlib import Path
 
 from cli import valkey
 from shared.rpc.server import Running
+from shared.settings import BadSettings, ServiceSettings
 
 SERVICES = ("earning", "tiers", "redemption", "gamification")
 ADDRESSES_FILE = "addresses.json"
@@ -202,11 +203,21 @@ def _environment(
     return environment
 
 
-async def _start(service: str, environment: Mapping[str, str]) -> Running:
+def settings_of(service: str, environment: Mapping[str, str]) -> ServiceSettings:
+    """The settings of a service as an environment has them; raises CannotStart."""
     settings = importlib.import_module(f"services.{service}.settings")
+    try:
+        loaded: ServiceSettings = settings.load(environment)
+    except BadSettings as error:
+        raise CannotStart(f"{service} cannot start: {error}") from error
+    return loaded
+
+
+async def _start(service: str, environment: Mapping[str, str]) -> Running:
+    settings = settings_of(service, environment)
     composition = importlib.import_module(f"services.{service}.service")
     try:
-        started: Running = await composition.start(settings.load(environment))
+        started: Running = await composition.start(settings)
     except Exception as error:
         # What we raise ourselves, and the system's errors, say what is wrong; the rest is a fault.
         if isinstance(error, OSError) or type(error).__module__.startswith(

@@ -78,11 +78,15 @@ def up(
 @app.command()
 def serve(
     services: Annotated[list[str], typer.Argument(help="earning, tiers, redemption, gamification")],
+    workers: Annotated[
+        int, typer.Option(help="Processes that share the port, one for each core.", min=1, max=256)
+    ] = 1,
 ) -> None:
     """Serve some services, with settings from the environment, until stopped."""
     import os
 
     from cli import cluster
+    from cli import workers as processes
 
     unknown = sorted(set(services) - set(cluster.SERVICES))
     if unknown:
@@ -91,6 +95,8 @@ def serve(
         )
 
     async def run() -> None:
+        if workers > 1:
+            await processes.serve(list(dict.fromkeys(services)), workers, os.environ)
         async with contextlib.AsyncExitStack() as stack:
             for service in dict.fromkeys(services):
                 started = await cluster.start_service(service, os.environ)

@@ -37,6 +37,7 @@ def run(work: Coroutine[None, None, T], *, aim: str = "applied") -> T:
 
     from cli import cluster, documents, explaining, instants, programs, quiescence, retail, valkey
     from cli import replay as replaying
+    from cli import workers as processes
     from shared import errors
     from shared.rpc import client, loop
 
@@ -59,6 +60,7 @@ def run(work: Coroutine[None, None, T], *, aim: str = "applied") -> T:
         errors.Refusal,
         explaining.NoSuchEntry,
         instants.NotAnInstant,
+        processes.WorkerEnded,
         programs.FilesThere,
         replaying.ClockNotSimulated,
         retail.NotAnInvoiceFile,

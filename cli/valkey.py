@@ -13,12 +13,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+from cli.children import dying_with_parent
+
 _START_SECONDS_MAX = 10.0
 
 
@@ -71,7 +71,7 @@ def start(data_folder: Path, *, url: str = "") -> ValkeyServer:
         *("--logfile", str(data_folder / "valkey.log")),
     ]
     process = subprocess.Popen(
-        [*_dying_with_parent(), *arguments],
+        [*dying_with_parent(), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -93,22 +93,6 @@ def _program() -> Path:
         if found:
             return Path(found)
     raise NoServerFound
-
-
-def _dying_with_parent() -> list[str]:
-    """What runs a program so that Linux ends it when this process ends, however it ends.
-
-    The child asks for that itself, and only then becomes the program: code that runs between fork
-    and exec must not meet the threads of its parent.
-    """
-    if sys.platform != "linux":
-        return []
-    code = (
-        "import ctypes, os, sys\n"
-        f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)})\n"
-        f"if os.getppid() == {os.getpid()}: os.execv(sys.argv[1], sys.argv[1:])\n"
-    )
-    return [sys.executable, "-I", "-S", "-c", code]
 
 
 def _free_port() -> int:

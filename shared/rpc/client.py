@@ -57,6 +57,18 @@ def channel(address: str, *, deadline_seconds: float = DEADLINE_SECONDS) -> grpc
     )
 
 
+def own_channel(address: str) -> grpc.aio.Channel:
+    """A channel with a connection of its own, which gRPC otherwise shares within a process.
+
+    Workers of one port are dealt connections, not calls: a caller that wants all of them has
+    several such channels.
+    """
+    options = (*OPTIONS, ("grpc.use_local_subchannel_pool", 1))
+    return BoundedChannel(
+        grpc.aio.insecure_channel(address, options=options), deadline_seconds=DEADLINE_SECONDS
+    )
+
+
 class BoundedChannel(grpc.aio.Channel):
     """A channel whose unary calls always have a deadline.
 
