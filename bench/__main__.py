@@ -1,6 +1,6 @@
 """Runs scenarios, prints their figures and writes them down.
 
-Usage: python -m bench [earning] [standing] [replay] [sweep] [rules] [large]
+Usage: python -m bench [earning] [standing] [replay] [sweep] [rules] [verify] [large]
 Without a name all of them but `large`, which first writes ten million entries.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from rich.console import Console
 
-from bench import large, report, rules, scenarios, sweep
+from bench import large, report, rules, scenarios, sweep, verify
 from bench.report import Figure
 from bench.servers import ROOT
 from shared.rpc import loop
@@ -20,6 +20,7 @@ SCENARIOS: Mapping[str, Callable[[], Awaitable[list[Figure]]]] = {
     "replay": scenarios.replay_figures,
     "sweep": sweep.sweep_figures,
     "rules": rules.rules_figures,
+    "verify": verify.verify_figures,
     "large": large.large_figures,
 }
 _LONG = {"large"}

@@ -7,7 +7,7 @@ transaction that will write must say BEGIN IMMEDIATE, and array statements go to
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol, cast
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from shared.faults import ConnectionLost
-from shared.statements import DialectName, Plan, Values
+from shared.statements import DialectName, Plan, Text, Values
 
 WAIT_SECONDS = 10.0
 """How long a transaction waits for a free connection before it gives up (transient)."""
@@ -54,6 +54,9 @@ class PostgresDriver(Protocol):
     async def execute(self, query: str, *args: object) -> str:
         """Status of a statement, such as `UPDATE 3`."""
 
+    def cursor(self, query: str, *args: object) -> Awaitable["PostgresCursor"]:
+        """Rows of a statement, to be fetched a part at a time."""
+
     def is_closed(self) -> bool:
         """Tell whether the connection is gone."""
 
@@ -61,8 +64,21 @@ class PostgresDriver(Protocol):
         """Close the socket without a word."""
 
 
+class PostgresCursor(Protocol):
+    """What is used of an asyncpg cursor; the server ends it with the transaction."""
+
+    async def fetch(self, n: int) -> Sequence[Sequence[object]]:
+        """The next rows, none at the end."""
+
+
 class SqliteCursor(Protocol):
     """What is used of an aiosqlite cursor."""
+
+    async def fetchmany(self, size: int) -> Sequence[Sequence[object]]:
+        """The next rows, none at the end."""
+
+    async def close(self) -> None:
+        """Let go of the statement."""
 
     @property
     def rowcount(self) -> int:
@@ -76,6 +92,9 @@ class SqliteDriver(Protocol):
         self, sql: str, parameters: tuple[object, ...] = ()
     ) -> list[tuple[object, ...]]:
         """Rows of a statement."""
+
+    def execute(self, sql: str, parameters: Sequence[object]) -> Awaitable[SqliteCursor]:
+        """Rows of a statement, to be fetched a part at a time."""
 
     async def executemany(self, sql: str, parameters: Values) -> SqliteCursor:
         """Run a statement once per row."""
@@ -91,6 +110,14 @@ class Connection(Protocol):
 
     async def fetch(self, plan: Plan, values: Values) -> list[tuple[object, ...]]:
         """Rows of a planned statement."""
+
+    async def plain(self, text: Text, values: Sequence[object]) -> Sequence[Sequence[object]]:
+        """Rows of a statement as the driver gives them."""
+
+    def pages(
+        self, text: Text, values: Sequence[object], size: int
+    ) -> AsyncIterator[Sequence[Sequence[object]]]:
+        """The same, at most `size` rows at a time, over a cursor of the database."""
 
     async def change(self, plan: Plan, values: Values) -> int:
         """Run a planned statement; the number of rows it changed."""
@@ -116,6 +143,18 @@ class PostgresConnection:
     async def fetch(self, plan: Plan, values: Values) -> list[tuple[object, ...]]:
         """Rows of a planned statement."""
         return await self._driver.fetch(plan.sql, *plan.parameters(values))
+
+    async def plain(self, text: Text, values: Sequence[object]) -> Sequence[Sequence[object]]:
+        """Rows of a statement; asyncpg's records are as good as tuples."""
+        return await self._driver.fetch(text.sql, *values)
+
+    async def pages(
+        self, text: Text, values: Sequence[object], size: int
+    ) -> AsyncIterator[Sequence[Sequence[object]]]:
+        """The same, at most `size` rows at a time."""
+        cursor = await self._driver.cursor(text.sql, *values)
+        while rows := await cursor.fetch(size):
+            yield rows
 
     async def change(self, plan: Plan, values: Values) -> int:
         """Run a planned statement; the count is the last word of its status."""
@@ -149,6 +188,21 @@ class SqliteConnection:
     async def fetch(self, plan: Plan, values: Values) -> list[tuple[object, ...]]:
         """Rows of a planned statement."""
         return await self._driver.execute_fetchall(plan.sql, tuple(plan.parameters(values)))
+
+    async def plain(self, text: Text, values: Sequence[object]) -> Sequence[Sequence[object]]:
+        """Rows of a statement."""
+        return await self._driver.execute_fetchall(text.sql, tuple(values))
+
+    async def pages(
+        self, text: Text, values: Sequence[object], size: int
+    ) -> AsyncIterator[Sequence[Sequence[object]]]:
+        """The same, at most `size` rows at a time."""
+        cursor = await self._driver.execute(text.sql, tuple(values))
+        try:
+            while rows := await cursor.fetchmany(size):
+                yield rows
+        finally:
+            await cursor.close()
 
     async def change(self, plan: Plan, values: Values) -> int:
         """Run a planned statement once per row."""

@@ -202,6 +202,24 @@ class Tx:
         result = await self.core.execute(statement, params)
         return cast("list[Row]", list(result.all()))
 
+    async def plain(
+        self, statement: Select[*tuple[object, ...]], params: Mapping[str, object]
+    ) -> Sequence[Sequence[object]]:
+        """Rows of a Core statement as the driver has them, for reads of very many.
+
+        No value is converted either way: instants are microseconds, JSON is text. Build the
+        statement once, at module level.
+        """
+        text = statements.text_of(self.dialect, statement)
+        return await self._connection.plain(text, [params[name] for name in text.names])
+
+    def pages(
+        self, statement: Select[*tuple[object, ...]], params: Mapping[str, object], size: int
+    ) -> AsyncIterator[Sequence[Sequence[object]]]:
+        """Rows as `plain` gives them, at most `size` at a time, never all of them in memory."""
+        text = statements.text_of(self.dialect, statement)
+        return self._connection.pages(text, [params[name] for name in text.names], size)
+
     async def execute(
         self, statement: Executable, params: Mapping[str, object] | None = None
     ) -> int:

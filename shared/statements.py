@@ -21,6 +21,7 @@ import orjson
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    ClauseElement,
     Column,
     Dialect,
     Integer,
@@ -34,6 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.engine.result import result_tuple
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from shared import arrays
 from shared.sqltypes import Instant, from_micros
@@ -123,6 +125,21 @@ def rows_as_values(rows: Sequence[Mapping[str, object]], names: Names) -> list[t
     if len(names) == 1:
         return [(row[names[0]],) for row in rows]
     return list(map(itemgetter(*names), rows))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """The text of a statement, and the names of its parameters in their order."""
+
+    sql: str
+    names: Names
+
+
+@cache
+def text_of(dialect: DialectName, statement: ClauseElement) -> Text:
+    """Compile a Core statement; its parameters travel as they are, and so do its rows."""
+    compiled = cast("SQLCompiler", statement.compile(dialect=_DIALECTS[dialect]))
+    return Text(sql=str(compiled), names=tuple(compiled.positiontup or ()))
 
 
 @cache

@@ -1,6 +1,7 @@
 """Recomputes a wallet and an activity from what was written down, and says what does not agree.
 
-Pure: `verification.py` reads the rows; wallets are in `audit_wallets.py`.
+Pure: `auditing.py` reads the rows; wallets are in `audit_wallets.py`, what activities earned in
+`audit_activities.py`, what was returned of them here.
 The rules that are named in violations:
 
 - entry_type: the type and the account of an entry are among those that there are
@@ -31,14 +32,7 @@ The rules that are named in violations:
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.earning import evaluation, explanations, rules
-from services.earning.domain import (
-    ActivityRecord,
-    Entry,
-    EntryType,
-    Reversal,
-    ReversalWay,
-)
+from services.earning.domain import ActivityRecord, Reversal, ReversalWay
 
 DETAIL_MAX = 1_000
 
@@ -62,94 +56,18 @@ class Progress:
     violations: tuple[Violation, ...] = ()
 
 
-def audit_activity(
-    record: ActivityRecord, entry: Entry | None, reversals: Sequence[Reversal]
-) -> list[Violation]:
-    """What does not agree between an activity, its entry, its lines and its reversals."""
-    subject = f"{record.program_id}/{record.activity_id}"
-    try:
-        explanation = explanations.read(record.explanation)
-    except (ValueError, TypeError):
-        return [Violation(rule="activity_lines", subject=subject, detail="explanation unreadable")]
-    checks = (
-        ("activity_entry", _booked(record), _found(entry)),
-        ("activity_lines", *_shares(record, explanation)),
-        ("activity_reversals", *_returned(record, reversals)),
-    )
-    return [
-        Violation(
-            rule=rule, subject=subject, detail=f"expected {expected}, found {found}"[:DETAIL_MAX]
-        )
-        for rule, expected, found in checks
-        if expected != found
-    ]
-
-
-def audit_decision(
-    record: ActivityRecord, rules_: rules.Rules, deed: rules.Deed
-) -> list[Violation]:
-    """Whether the rules that decided an activity still give what was written down."""
-    try:
-        stored = explanations.read(record.explanation)
-    except (ValueError, TypeError):
-        return []  # `audit_activity` says that it cannot be read
-    facts = evaluation.looked_up(rules_, stored)
-    again = explanations.written(evaluation.decide(rules_, deed, facts).explanation)
-    if again == record.explanation:
+def audit_returns(record: ActivityRecord, reversals: Sequence[Reversal]) -> list[Violation]:
+    """What does not agree between what an activity says was returned and its reversals."""
+    expected, found = _returned(record, reversals)
+    if expected == found:
         return []
-    detail = f"expected {again}, found {record.explanation}"
     return [
         Violation(
-            rule="activity_recomputed",
+            rule="activity_reversals",
             subject=f"{record.program_id}/{record.activity_id}",
-            detail=detail[:DETAIL_MAX],
+            detail=f"expected {expected}, found {found}"[:DETAIL_MAX],
         )
     ]
-
-
-def _booked(record: ActivityRecord) -> tuple[object, ...]:
-    """What the entry of an activity must say; nothing when it earned nothing."""
-    if not record.points:
-        return ()
-    return (
-        EntryType.EARN,
-        record.activity_id,
-        record.points,
-        record.explanation,
-        record.occurred_time,
-        record.create_time,
-        record.available_time,
-    )
-
-
-def _found(entry: Entry | None) -> tuple[object, ...]:
-    if entry is None:
-        return ()
-    return (
-        entry.type,
-        entry.activity_id,
-        -entry.program_delta,
-        entry.explanation,
-        entry.occurred_time,
-        entry.create_time,
-        entry.waits_until,
-    )
-
-
-def _shares(record: ActivityRecord, explanation: explanations.Explanation) -> tuple[object, object]:
-    explained = (
-        explanation.program_version,
-        explanation.level_id,
-        explanation.line_points,
-        record.points if record.lines else 0,
-    )
-    found = (
-        record.program_version,
-        record.level_id,
-        tuple(line.points for line in record.lines),
-        sum(line.points for line in record.lines),
-    )
-    return explained, found
 
 
 def _returned(record: ActivityRecord, reversals: Sequence[Reversal]) -> tuple[object, object]:

@@ -24,6 +24,7 @@ from services.earning.expiry import (
 from services.earning.ledger import Cause
 from services.earning.ledger_books import Books
 from services.earning.ledger_settling import Reminder, settle
+from tests.earning import columns
 from tests.earning.samples import CURRENCY, NOW, wallet
 
 LONDON = ZoneInfo("Europe/London")
@@ -66,10 +67,13 @@ def check(made: Books) -> None:
     assert made.wallet.available == sum(lot.remaining for lot in open_lots if not lot.is_pending)
     assert made.wallet.pending == sum(lot.remaining for lot in open_lots if lot.is_pending)
     assert all(0 <= lot.remaining <= lot.amount for lot in open_lots)
-    audit = WalletAudit(subject="w", wallet=made.began)
+    audit = WalletAudit(made.began)
     for movement in made.movements:
-        audit.add(movement.entry)
-    audit.finish(made.wallet, open_lots, ())
+        entry = movement.entry
+        uses = [(use.lot_sequence, use.points) for use in entry.lot_uses]
+        audit.add([columns.of_entry(entry)], {entry.sequence: uses})
+    lots = [columns.of_lot(made.wallet, lot) for lot in open_lots]
+    audit.finish(columns.of_wallet(made.wallet), lots, (), (), 0)
     unstored = {"holds_equal_entries", "adjustments_equal_entries"}  # only the books are here
     assert [each for each in audit.violations if each.rule not in unstored] == []
 

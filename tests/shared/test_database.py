@@ -363,3 +363,30 @@ async def test_an_unusable_url_is_refused() -> None:
     for url in ("sqlite://", "sqlite:///:memory:", "mysql://host/db"):
         with pytest.raises(ValueError, match="sqlite:///path"):
             await Database.open(url, schema="x")
+
+
+# Plain reads --------------------------------------------------------------------------------------
+
+plainly = (
+    sa.select(things.c.number, things.c.at, things.c.content, things.c.note)
+    .where(things.c.program_id == sa.bindparam("program_id"), things.c.number >= sa.bindparam("n"))
+    .order_by(things.c.number)
+)
+
+
+async def test_plain_rows_are_as_the_database_has_them(db: Database) -> None:
+    async with db.transaction() as tx:
+        await tx.insert(things, [row(1, at=MOMENT, content=b"\x00x"), row(2, at=None, content=b"")])
+    async with db.reading() as tx:
+        found = await tx.plain(plainly, {"program_id": "p", "n": 1, "other": 0})
+    micros = 1_772_323_199_999_999
+    assert [tuple(each) for each in found] == [(1, micros, b"\x00x", None), (2, None, b"", None)]
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, []), (5, [2, 2, 1]), (4, [2, 2])])
+async def test_plain_rows_come_in_pages(db: Database, count: int, sizes: list[int]) -> None:
+    await fill(db, count)
+    async with db.reading() as tx:
+        pages = [page async for page in tx.pages(plainly, {"program_id": "p", "n": 0}, 2)]
+    assert [len(page) for page in pages] == sizes
+    assert [each[0] for page in pages for each in page] == list(range(count))

@@ -1,0 +1,234 @@
+"""Verifies a piece of the ledger: a range of members, or of activities, from one snapshot.
+
+What is rare (holds, adjustments, returns, referrals, further currencies) is read as values; nearly
+everything else as columns. Memory is bounded by what one range has beside its entries, and by a
+page of entries.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+
+from google.protobuf.message import DecodeError
+
+from services.earning import (
+    audit,
+    audit_activities,
+    audit_further,
+    audit_referrals,
+    store_audit,
+    store_audit_activities,
+    store_audit_further,
+    store_audit_referrals,
+    wire,
+)
+from services.earning.audit import Violation
+from services.earning.audit_columns import EntryColumns, Owner
+from services.earning.audit_wallets import WalletAudit
+from services.earning.documents import EarningPrograms
+from services.earning.domain import (
+    CurrencyId,
+    Entry,
+    EntryType,
+    MemberKey,
+    ProgramId,
+    Wallet,
+)
+from services.earning.rules import Deed, Program
+from services.earning.store_audit import Owned, Range
+from shared.database import Database, Tx
+from shared.errors import Refusal
+
+_ENTRIES_PAGE = 2_000
+_SERVING = 100
+"""After so many activities a service that verifies goes on serving others."""
+_EARN, _REFERRAL, _REVERSE = (
+    each.value for each in (EntryType.EARN, EntryType.REFERRAL, EntryType.REVERSE)
+)
+
+
+class Stage(StrEnum):
+    """What a piece is a range of."""
+
+    WALLETS = "wallets"
+    ACTIVITIES = "activities"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """How many wallets or activities a piece had, and what is wrong with them."""
+
+    count: int
+    violations: list[Violation]
+
+
+class Auditor:
+    """Verifies pieces, one after the other."""
+
+    def __init__(self, database: Database, programs: EarningPrograms) -> None:
+        self._database = database
+        self._programs = programs
+        self._versions: dict[tuple[str, int], Program] = {}
+
+    async def audit(self, stage: Stage, range_: Range) -> Audited:
+        """Verify one piece."""
+        async with self._database.reading() as tx:
+            if stage is Stage.WALLETS:
+                return await self._wallets(tx, range_)
+            return await self._activities(tx, range_)
+
+    # Wallets -------------------------------------------------------------------------------------
+
+    async def _wallets(self, tx: Tx, range_: Range) -> Audited:
+        program = (await self._programs.current(tx, [range_.program_id])).get(range_.program_id)
+        first = program.program.currency_id if program is not None else None
+        owned = await store_audit.owned(tx, range_)
+        uses = await store_audit.uses(tx, range_)
+        audits = _Wallets(range_.program_id, owned)
+        told = _Entries(range_.program_id)
+        async for page in store_audit.entry_pages(tx, range_, _ENTRIES_PAGE):
+            for owner, run in page:
+                audits.of(owner).add(run, uses.get(owner, {}))
+                told.take(run, is_further=first not in {None, owner[1]})
+            await asyncio.sleep(0)  # a service that verifies goes on serving
+        violations = audits.finish()
+        known = await store_audit_further.recorded(tx, range_.program_id, told.earned)
+        violations += audit_further.audit_orphans(told.earned, known)
+        booked = await store_audit_referrals.booked(tx, range_.program_id, told.referred)
+        violations += audit_referrals.audit_orphans(told.referred, booked)
+        return Audited(count=len(owned.wallets), violations=violations)
+
+    # Activities ----------------------------------------------------------------------------------
+
+    async def _activities(self, tx: Tx, range_: Range) -> Audited:
+        recorded = await store_audit_activities.recorded(tx, range_)
+        program_id, told = range_.program_id, set(recorded.told)
+        violations: list[Violation] = []
+        deeds: dict[str, tuple[Program, Deed]] = {}
+        for number, activity in enumerate(recorded.activities):
+            if not number % _SERVING:
+                await asyncio.sleep(0)
+            activity_id, again = activity[0], None
+            lines = recorded.lines.get(activity_id, ())
+            if activity_id not in recorded.erased:
+                try:
+                    program = await self._version(tx, program_id, activity[5])
+                    deed = wire.deed_of(activity[2])
+                    again, text = audit_activities.decided(activity, program.rules, deed)
+                except (Refusal, DecodeError, ValueError, TypeError) as error:
+                    text = f"{type(error).__name__}: {error}"
+                else:
+                    if activity_id in told or program.others:
+                        deeds[activity_id] = program, deed
+                if text != activity[6]:
+                    again = None
+                    violations.append(
+                        audit_activities.violation(
+                            "activity_recomputed", program_id, activity_id, text, activity[6]
+                        )
+                    )
+            violations += audit_activities.audit_activity(program_id, activity, lines, again)
+            if audit_activities.is_returned(activity, lines):
+                told.add(activity_id)
+        violations += await _told(tx, program_id, told | deeds.keys(), deeds)
+        return Audited(count=len(recorded.activities), violations=violations)
+
+    async def _version(self, tx: Tx, program_id: ProgramId, version: int) -> Program:
+        """The version of a program, asked for once. Refuses ProgramVersionNotFound."""
+        key = (program_id, version)
+        if key not in self._versions:
+            found = await self._programs.at_version(tx, program_id, version)
+            self._versions[key] = found.program
+        return self._versions[key]
+
+
+async def _told(
+    tx: Tx, program_id: ProgramId, told: Collection[str], deeds: Mapping[str, tuple[Program, Deed]]
+) -> list[Violation]:
+    """What is wrong with returns, and with earnings of further currencies."""
+    records = await store_audit_activities.records_of(tx, program_id, told)
+    reversals = await store_audit_activities.reversals_of(tx, records)
+    entries = await store_audit_further.entries_of(tx, records)
+    further = await store_audit_further.reversals_of(tx, records)
+    violations: list[Violation] = []
+    for record in records:
+        name = record.activity_id
+        violations += audit.audit_returns(record, reversals.get(name, ()))
+        violations += audit_further.audit_activity(
+            record, entries.get(name, {}), further.get(name, {})
+        )
+        if name in deeds:
+            violations += audit_further.audit_decision(record, *deeds[name])
+    return violations
+
+
+class _Wallets:
+    """The wallets of a range, each as its entries come."""
+
+    def __init__(self, program_id: ProgramId, owned: Owned) -> None:
+        self._program_id = program_id
+        self._owned = owned
+        self._owners = {*owned.wallets, *owned.lots, *owned.holds, *owned.adjustments}
+        self._current: tuple[Owner, WalletAudit] | None = None
+        self._violations: list[Violation] = []
+
+    def of(self, owner: Owner) -> WalletAudit:
+        """The audit of a wallet, whose entries come one after the other."""
+        if self._current is None or self._current[0] != owner:
+            self._end()
+            self._current = owner, self._begun(owner)
+        return self._current[1]
+
+    def finish(self) -> list[Violation]:
+        """What is wrong with all of them, those without an entry included."""
+        self._end()
+        for owner in sorted(self._owners):
+            self._compare(owner, self._begun(owner))
+        return self._violations
+
+    def _begun(self, owner: Owner) -> WalletAudit:
+        member_key, currency_id = MemberKey(owner[0]), CurrencyId(owner[1])
+        return WalletAudit(
+            Wallet(program_id=self._program_id, member_key=member_key, currency_id=currency_id)
+        )
+
+    def _end(self) -> None:
+        if self._current is not None:
+            self._compare(*self._current)
+
+    def _compare(self, owner: Owner, wallet: WalletAudit) -> None:
+        owned = self._owned
+        self._owners.discard(owner)
+        wallet.finish(
+            owned.wallets.get(owner),
+            owned.lots.get(owner, ()),
+            owned.holds.get(owner, ()),
+            owned.adjustments.get(owner, ()),
+            owned.frozen.get(owner[0], 0),
+        )
+        self._violations += wallet.violations
+
+
+class _Entries:
+    """Entries that other rows have to tell of; odd ones are left out, as their wallets say so."""
+
+    def __init__(self, program_id: ProgramId) -> None:
+        self._program_id = program_id
+        self.earned: list[Entry] = []
+        self.referred: list[Entry] = []
+
+    def take(self, run: Iterable[EntryColumns], *, is_further: bool) -> None:
+        """Keep those of a wallet; `is_further` says that it is not of the first currency."""
+        for columns in run:
+            type_ = columns[3]
+            if type_ == _EARN:
+                if is_further:
+                    self.earned += self._entry(columns)
+            elif type_ == _REFERRAL or (type_ == _REVERSE and not columns[11]):
+                self.referred += self._entry(columns)
+
+    def _entry(self, columns: EntryColumns) -> Iterator[Entry]:
+        with suppress(ValueError):
+            yield store_audit.entry_of(self._program_id, columns)

@@ -1,0 +1,145 @@
+"""Reads what a verification compares of activities, a range of identifiers at a time."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import orjson
+import sqlalchemy as sa
+
+from services.earning import audit, rows, store_further, tables
+from services.earning.audit_activities import ActivityColumns, LineColumns
+from services.earning.domain import ActivityRecord, ProgramId, Reversal, ReversedLine
+from services.earning.member_records import MemberState
+from services.earning.store_audit import Range, Ranged
+from shared.database import Row, Tx
+
+_ERASABLE = {MemberState.ERASED, MemberState.MERGED}
+_ACTIVITY = ("program_id", "activity_id")
+_activities, _entries = tables.activities.c, tables.entries.c
+_its_entry = sa.and_(
+    _entries.program_id == _activities.program_id,
+    _entries.member_key == _activities.member_key,
+    _entries.currency_id == _activities.currency_id,
+    _entries.sequence == _activities.entry_sequence,
+)
+_booked = Ranged(
+    sa.select(
+        *(_activities.activity_id, _activities.member_key, _activities.content),
+        *(_activities.points, _activities.level_id, _activities.program_version),
+        *(_activities.explanation, _activities.occurred_time, _activities.create_time),
+        *(_activities.available_time, _activities.amount_reversed, _activities.points_reversed),
+        *(_activities.reversal_way, _activities.is_erased),
+        *(_entries.type, _entries.activity_id, _entries.program_delta),
+        (_entries.explanation == _activities.explanation).label("is_explained"),
+        *(_entries.occurred_time, _entries.create_time, _entries.pending_delta),
+        _entries.lot_available_time,
+    ).select_from(tables.activities.outerjoin(tables.entries, _its_entry)),
+    _activities.program_id,
+    _activities.activity_id,
+)
+_lines_of = Ranged(
+    sa.select(
+        *(
+            tables.activity_lines.c[name]
+            for name in (
+                *("activity_id", "points", "quantity_returned", "amount_returned"),
+                "points_returned",
+            )
+        )
+    ),
+    tables.activity_lines.c.program_id,
+    tables.activity_lines.c.activity_id,
+    *(tables.activity_lines.c.activity_id, tables.activity_lines.c.line_number),
+)
+_named = [
+    Ranged(sa.select(table.c.activity_id), table.c.program_id, table.c.activity_id)
+    for table in (tables.reversals, tables.activity_earnings, tables.reversal_earnings)
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What is stored of some activities; `lines` are in their order, by activity.
+
+    `told` are those that other rows tell of: returns, or further currencies. `erased` are those
+    that lost what their members' erasure took.
+    """
+
+    activities: Sequence[ActivityColumns]
+    lines: Mapping[str, Sequence[LineColumns]]
+    told: frozenset[str]
+    erased: frozenset[str]
+
+
+async def recorded(tx: Tx, range_: Range) -> Recorded:
+    """What is stored of a range of activities."""
+    keys = range_.keys
+    found = cast("Sequence[ActivityColumns]", await tx.plain(_booked.of(range_), keys))
+    lines: dict[str, list[LineColumns]] = {}
+    for line in cast("Sequence[LineColumns]", await tx.plain(_lines_of.of(range_), keys)):
+        lines.setdefault(line[0], []).append(line)
+    told = {
+        str(row[0]) for statement in _named for row in await tx.plain(statement.of(range_), keys)
+    }
+    marked = {each[0]: each[1] for each in found if each[13]}
+    erasable = await _erasable(tx, range_.program_id, marked.values())
+    return Recorded(
+        activities=found,
+        lines=lines,
+        told=frozenset(told),
+        erased=frozenset([each for each, member_key in marked.items() if member_key in erasable]),
+    )
+
+
+async def records_of(
+    tx: Tx, program_id: ProgramId, activity_ids: Collection[str]
+) -> list[ActivityRecord]:
+    """Whole records of activities, with their lines and further earnings."""
+    keys = [(program_id, each) for each in sorted(activity_ids)]
+    lines: dict[str, list[Row]] = {}
+    for row in await tx.select(tables.activity_lines, keys, key=_ACTIVITY):
+        lines.setdefault(row.activity_id, []).append(row)
+    found = await tx.select(tables.activities, keys, key=_ACTIVITY)
+    records = [
+        rows.activity_of(row, rows.lines_of(lines.get(row.activity_id, ()))) for row in found
+    ]
+    return await store_further.with_earnings(tx, records)
+
+
+async def reversals_of(tx: Tx, records: Sequence[ActivityRecord]) -> Mapping[str, list[Reversal]]:
+    """Reversals of activities, by activity."""
+    found = await tx.select(
+        tables.reversals,
+        [(each.program_id, each.activity_id) for each in records],
+        key=_ACTIVITY,
+    )
+    return audit.by_activity(_reversal(row) for row in found)
+
+
+async def _erasable(tx: Tx, program_id: ProgramId, member_keys: Iterable[str]) -> frozenset[str]:
+    """Members whose state explains that something of their activities is gone."""
+    keys = sorted({(program_id, each) for each in member_keys})
+    found = await tx.select(tables.members, keys, key=("program_id", "member_key"))
+    return frozenset([row.member_key for row in found if row.state in _ERASABLE])
+
+
+def _reversal(row: Row) -> Reversal:
+    return Reversal(
+        program_id=row.program_id,
+        reversal_id=row.reversal_id,
+        activity_id=row.activity_id,
+        member_key=row.member_key,
+        occurred_time=row.occurred_time,
+        create_time=row.create_time,
+        reason=row.reason,
+        points=row.points,
+        owed=row.owed,
+        amount=row.amount,
+        lines=tuple(
+            ReversedLine(
+                line_number=number, quantity=quantity, amount=amount, points=points, item=b""
+            )
+            for number, quantity, amount, points in orjson.loads(row.lines)
+        ),
+    )
