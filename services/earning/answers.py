@@ -135,20 +135,7 @@ def _explanation(explanation: explanations.Explanation) -> activity_pb2.Explanat
     return activity_pb2.Explanation(
         program_version=explanation.program_version,
         level_id=explanation.level_id,
-        rules=[
-            activity_pb2.RuleOutcome(
-                rule_id=rule.rule_id,
-                matched=rule.matched,
-                reason=rule.reason,
-                amount_minor=rule.amount,
-                points=rule.points,
-                factor_numerator=rule.numerator,
-                factor_denominator=rule.denominator,
-                points_granted=rule.granted,
-                failed=rule.failed,
-            )
-            for rule in explanation.rules
-        ],
+        rules=[_outcome(rule) if rule.matched else _refused(rule) for rule in explanation.rules],
         multiplier_numerator=explanation.numerator,
         multiplier_denominator=explanation.denominator,
         points_wanted=_wanted(explanation),
@@ -163,6 +150,24 @@ def _explanation(explanation: explanations.Explanation) -> activity_pb2.Explanat
             for cap in explanation.caps
         ],
     )
+
+
+def _outcome(rule: explanations.RuleOutcome) -> activity_pb2.RuleOutcome:
+    return activity_pb2.RuleOutcome(
+        rule_id=rule.rule_id,
+        matched=rule.matched,
+        reason=rule.reason,
+        amount_minor=rule.amount,
+        points=rule.points,
+        factor_numerator=rule.numerator,
+        factor_denominator=rule.denominator,
+        points_granted=rule.granted,
+        failed=rule.failed,
+    )
+
+
+_refused = lru_cache(maxsize=1_024)(_outcome)
+"""Rules that do not apply say the same of most activities; not to be changed."""
 
 
 def _wanted(explanation: explanations.Explanation) -> int:

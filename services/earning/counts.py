@@ -18,6 +18,8 @@ from services.earning.schedules import Period
 from services.earning.sums import NOTHING_CARRIED
 from shared.values import value
 
+_THIS_ACTIVITY = str(Period.ACTIVITY)
+
 CountKey: TypeAlias = tuple[ProgramId, MemberKey, str, str]
 """Program, member, cap and period."""
 TypeKey: TypeAlias = tuple[ProgramId, MemberKey, str]
@@ -153,4 +155,4 @@ def _lasting(caps: Iterable[CapOutcome]) -> Iterator[CapOutcome]:
 
 
 def _lasts(cap: CapOutcome) -> bool:
-    return cap.period != Period.ACTIVITY.value
+    return cap.period != _THIS_ACTIVITY

@@ -82,6 +82,9 @@ class Explanation(NamedTuple):
 _PLAIN = (-1, (), Looked())
 _TEXTS_MAX = 4_096
 _texts: dict[RuleOutcome, str] = {}
+_WRITTEN_MAX = 1_024
+_written: dict[str, Explanation] = {}
+"""What was written last: an event and an answer are about to be made of it."""
 
 
 def written(explanation: Explanation) -> str:
@@ -93,9 +96,14 @@ def written(explanation: Explanation) -> str:
         f"[{','.join(map(str, explanation.line_points))}]"
     )
     if explanation[6:] == _PLAIN:
-        return f"{text}]"
-    rest = json.dumps(explanation[6:], ensure_ascii=False, separators=(",", ":"))
-    return f"{text},{rest[1:]}"
+        text = f"{text}]"
+    else:
+        rest = json.dumps(explanation[6:], ensure_ascii=False, separators=(",", ":"))
+        text = f"{text},{rest[1:]}"
+    if len(_written) >= _WRITTEN_MAX:
+        _written.clear()
+    _written[text] = explanation
+    return text
 
 
 def _text(outcome: RuleOutcome) -> str:
@@ -114,6 +122,10 @@ def _text(outcome: RuleOutcome) -> str:
 
 def read(text: str) -> Explanation:
     """The explanation of a text that `written` made."""
+    return _written.get(text) or _read(text)
+
+
+def _read(text: str) -> Explanation:
     version, level_id, numerator, denominator, outcomes, line_points, *rest = json.loads(text)
     wanted, caps, looked = rest or _PLAIN
     counts, segments, carried = looked

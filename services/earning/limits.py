@@ -65,9 +65,10 @@ class Limits:
         kept: Kept | None = None
         if not caps:
             return kept
+        on_base = counting is Counting.BASE or counting is Counting.ALL_BASE
         for refuses in (False, True):
             for cap in caps:
-                if cap.refuses is not refuses or cap.on_base is not (counting in _ON_BASE):
+                if cap.refuses is not refuses or cap.on_base is not on_base:
                     continue
                 period = self._period(cap)
                 left = self._left(cap, period)
@@ -85,10 +86,8 @@ class Limits:
         self, rule: Rule, counting: Counting, place: int, numerator: int, denominator: int
     ) -> Kept | None:
         """What a rule's own caps and then its budget leave of its points; None for all of them."""
-        if not rule.is_limited:
-            return None
         kept = self.by_caps(rule.caps, counting, place, numerator, denominator)
-        if not rule.budget or counting in _ON_BASE:
+        if not rule.budget:
             return kept
         if kept is not None:
             numerator, denominator = numerator * kept[0], denominator * kept[1]
@@ -132,6 +131,3 @@ class Limits:
         if known is None:
             known = self._periods[period] = period_key(period, self._scene.local.date())
         return known
-
-
-_ON_BASE = {Counting.BASE, Counting.ALL_BASE}

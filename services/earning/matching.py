@@ -72,7 +72,7 @@ class Match(NamedTuple):
 
     place: int
     rule: Rule
-    lines: Sequence[int] | None
+    lines: tuple[int, ...] | None
     amount: int
 
 
@@ -156,11 +156,11 @@ def match(rules: Rules, scene: Scene, scale: tuple[int, int]) -> Matches:
     return found
 
 
-def _picked(rule: Rule, picks: "_LineGate", deed: Deed) -> tuple[Sequence[int] | None, str, str]:
+def _picked(rule: Rule, picks: "_LineGate", deed: Deed) -> tuple[tuple[int, ...] | None, str, str]:
     """The lines that a rule picks, None for all of them; why there are none; what failed."""
     lines, told = picks(deed)
     if lines:
-        return None if len(lines) == len(deed.lines) else lines, "", told
+        return None if len(lines) == len(deed.lines) else tuple(lines), "", told
     # An activity without lines was sold whole by its source.
     if not deed.lines and deed.source in rule.merchants:
         is_whole = not rule.categories and rule.line_condition is None

@@ -198,6 +198,8 @@ class Needs:
 
 
 NOTHING = Needs()
+_NEEDS_MAX = 1_024
+"""Types and days of which a version remembers what their activities need."""
 NO_CURRENCY = CurrencyId("")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -257,6 +259,9 @@ class Rules:
         self.currency_id = currency_id
         self.compiled: dict[str, object] = {}
         """What `matching.py` made of the rules, by the type of activities."""
+        self.shapes: dict[tuple[object, ...], object] = {}
+        """What `sums.py` made of rules that applied together."""
+        self._needs: dict[tuple[str, date], Needs] = {}
 
     @cached_property
     def is_plain(self) -> bool:
@@ -281,6 +286,14 @@ class Rules:
         if self.is_plain:
             return NOTHING
         day = local_time(occurred_time, self.zone).date()
+        known = self._needs.get((type_, day))
+        if known is None:
+            if len(self._needs) >= _NEEDS_MAX:
+                self._needs.clear()
+            known = self._needs[type_, day] = self._needs_on(type_, day)
+        return known
+
+    def _needs_on(self, type_: str, day: date) -> Needs:
         asked = [
             rule for rule in self.rules if not rule.activity_types or type_ in rule.activity_types
         ]

@@ -9,6 +9,7 @@ from calendar import isleap
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from dateutil.rrule import DAILY, MONTHLY, WEEKLY, YEARLY, rrulestr
@@ -73,6 +74,7 @@ class WrongRecurrence(ValueError):
     """A recurrence means nothing; says what would be right."""
 
 
+@lru_cache(maxsize=4_096)
 def period_key(period: Period, day: date) -> str:
     """Name of the period that a day is in: "2026-01-15", "2026-W03", "2026-01", "2026", "all"."""
     match period:
