@@ -201,6 +201,10 @@ def reversal_to_proto(reversal: Reversal) -> activity_pb2.Reversal:
             points_owed=each.owed,
             line_points=each.line_points,
         )
+    if reversal.given_back is not None:
+        message.given_back.hold_id = reversal.given_back.hold_id
+        message.given_back.currency_id = reversal.given_back.currency_id
+        message.given_back.points = reversal.given_back.points
     stamped(message.occurred_time, reversal.occurred_time)
     stamped(message.create_time, reversal.create_time)
     return message
@@ -290,6 +294,7 @@ def hold_to_proto(hold: Hold, member_id: str = "") -> ledger_pb2.Hold:
         points_refunded=hold.refunded,
         state=_HOLD_STATES[hold.state],
         reference=hold.reference,
+        activity_id=hold.activity_id,
     )
     stamped(message.expire_time, hold.expire_time)
     return message

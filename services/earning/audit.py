@@ -26,6 +26,8 @@ The rules that are named in violations:
 - activity_entry: the points of an activity are booked once, under its name, with its explanation
 - activity_lines: the shares of the lines are those explained, and add up to the points
 - activity_reversals: what was returned is the sum of the reversals, rounded down in total
+- activity_paid: an activity and the hold that paid for it name each other, and returns gave back
+  what they come to
 - activity_recomputed: the rules of the version that decided give the same points again
 """
 

@@ -17,14 +17,15 @@ from services.earning.rules import Deed, Facts, Rules
 # fmt: off
 ActivityColumns: TypeAlias = tuple[
     str, str, bytes, int, str, int, str, int, int, Micros, int, int, str, int,
-    str | None, str | None, int | None, int | None, int | None, int | None, int | None, Micros,
+    str | None, str | None, int | None, int | None, int | None, int | None, int | None, Micros, str,
 ]
 # fmt: on
 """Of an activity its identifier, member, content, points, level, version, explanation, when it
 occurred, was recorded and is available, amount and points reversed, how, and whether it is erased.
 
 Then of its entry type, activity, points of the program, whether it has the same explanation, when
-it occurred and was booked, what it made pending, and when its lot is available.
+it occurred and was booked, what it made pending, and when its lot is available; last the hold that
+paid for a part of the activity.
 """
 LineColumns: TypeAlias = tuple[str, int, int, int, int]
 """Activity and points of a line; quantity, amount and points that were returned of it."""
@@ -33,8 +34,8 @@ _EARN = EntryType.EARN.value
 
 
 def is_returned(activity: ActivityColumns, lines: Sequence[LineColumns]) -> bool:
-    """Whether anything of it is said to be returned."""
-    if activity[10] or activity[11] or activity[12]:
+    """Whether anything of it is said to be returned, or may be given back of what paid for it."""
+    if activity[10] or activity[11] or activity[12] or activity[22]:
         return True
     return any(line[2] or line[3] or line[4] for line in lines)
 

@@ -6,7 +6,7 @@ page of entries.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,10 +17,12 @@ from services.earning import (
     audit,
     audit_activities,
     audit_further,
+    audit_paying,
     audit_referrals,
     store_audit,
     store_audit_activities,
     store_audit_further,
+    store_audit_paying,
     store_audit_referrals,
     wire,
 )
@@ -44,8 +46,8 @@ from shared.errors import Refusal
 _ENTRIES_PAGE = 2_000
 _SERVING = 100
 """After so many activities a service that verifies goes on serving others."""
-_EARN, _REFERRAL, _REVERSE = (
-    each.value for each in (EntryType.EARN, EntryType.REFERRAL, EntryType.REVERSE)
+_EARN, _REFERRAL, _REVERSE, _REFUND = (
+    each.value for each in (EntryType.EARN, EntryType.REFERRAL, EntryType.REVERSE, EntryType.REFUND)
 )
 
 
@@ -98,6 +100,7 @@ class Auditor:
         violations += audit_further.audit_orphans(told.earned, known)
         booked = await store_audit_referrals.booked(tx, range_.program_id, told.referred)
         violations += audit_referrals.audit_orphans(told.referred, booked)
+        violations += await _paid(tx, range_.program_id, owned, told.refunded)
         return Audited(count=len(owned.wallets), violations=violations)
 
     # Activities ----------------------------------------------------------------------------------
@@ -152,16 +155,35 @@ async def _told(
     reversals = await store_audit_activities.reversals_of(tx, records)
     entries = await store_audit_further.entries_of(tx, records)
     further = await store_audit_further.reversals_of(tx, records)
+    paid_with = await store_audit_paying.holds_of(tx, records)
     violations: list[Violation] = []
     for record in records:
         name = record.activity_id
         violations += audit.audit_returns(record, reversals.get(name, ()))
+        violations += audit_paying.audit_activity(
+            record, paid_with.get(name), reversals.get(name, ())
+        )
         violations += audit_further.audit_activity(
             record, entries.get(name, {}), further.get(name, {})
         )
         if name in deeds:
             violations += audit_further.audit_decision(record, *deeds[name])
     return violations
+
+
+async def _paid(
+    tx: Tx, program_id: ProgramId, owned: Owned, refunded: Sequence[Entry]
+) -> list[Violation]:
+    """What does not agree between holds, what they paid for, and what was given back of them."""
+    paid = [held for holds in owned.holds.values() for held in holds if held.activity_id]
+    named = await store_audit_paying.paid_by(tx, program_id, [each.activity_id for each in paid])
+    given = await store_audit_paying.given_back(
+        tx, program_id, [each.activity_id for each in refunded]
+    )
+    return [
+        *audit_paying.audit_holds(paid, named),
+        *audit_paying.audit_entries(program_id, refunded, given),
+    ]
 
 
 class _Wallets:
@@ -218,6 +240,7 @@ class _Entries:
         self._program_id = program_id
         self.earned: list[Entry] = []
         self.referred: list[Entry] = []
+        self.refunded: list[Entry] = []
 
     def take(self, run: Iterable[EntryColumns], *, is_further: bool) -> None:
         """Keep those of a wallet; `is_further` says that it is not of the first currency."""
@@ -228,6 +251,8 @@ class _Entries:
                     self.earned += self._entry(columns)
             elif type_ == _REFERRAL or (type_ == _REVERSE and not columns[11]):
                 self.referred += self._entry(columns)
+            elif type_ == _REFUND and columns[11]:
+                self.refunded += self._entry(columns)
 
     def _entry(self, columns: EntryColumns) -> Iterator[Entry]:
         with suppress(ValueError):

@@ -88,7 +88,7 @@ class RecordActivity:
 
     `content` is the serialized activity without its member_id; `view` and `line_views` are what
     conditions read of it; `amount` is None without a payment, `currency_code` is then empty;
-    `paid_in_points` is the part of the amount that was.
+    `paid_in_points` is the part of the amount that was, `points_hold_id` the hold that paid it.
     """
 
     program_id: ProgramId
@@ -101,6 +101,7 @@ class RecordActivity:
     amount: int | None
     currency_code: str
     paid_in_points: int
+    points_hold_id: HoldId
     lines: tuple[BoughtLine, ...]
     content: bytes
     digest: str

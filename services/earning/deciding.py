@@ -4,7 +4,6 @@ Existence is checked here, in the order program, member, thing; everything else 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
@@ -14,11 +13,12 @@ from services.earning import (
     deciding_members,
     deciding_points,
     deciding_referrals,
+    deciding_reversals,
     decisions,
     further,
     holds,
     members,
-    wire,
+    paying,
     wire_members,
 )
 from services.earning.commands import (
@@ -33,25 +33,22 @@ from services.earning.commands import (
     MemberCommand,
     RecordActivity,
     RefundCapture,
-    ReverseActivity,
     VoidHold,
 )
 from services.earning.decisions import Changes
 from services.earning.domain import (
-    ActivityRecord,
     Entry,
     Hold,
+    HoldId,
     LevelId,
-    LineRecord,
     Lot,
     MemberKey,
-    Reversal,
+    ProgramId,
     Wallet,
 )
 from services.earning.events import Done, Recorded
 from services.earning.member_records import NO_PROFILE, Frozen, MemberRecord
 from services.earning.refusals import (
-    ActivityNotFound,
     HoldNotFound,
     MemberAlreadyExists,
     MemberFrozen,
@@ -106,6 +103,10 @@ def _record(world: World, command: RecordActivity, now: datetime) -> Decision[Ch
             (program.program_id, wallet.member_key, wallet.currency_id), decisions.NO_LOTS
         ),
     )
+    if command.points_hold_id:
+        held = _hold(world, command.program_id, command.points_hold_id)
+        owner = world.owner(held.program_id, held.member_key)
+        decided = paying.paid(decided, held, is_own=owner == wallet.member_key)
     if program.others:
         deed, purses = decisions.deed_of(command), deciding_further.purses(world, program, wallet)
         decided = further.recorded(
@@ -129,36 +130,6 @@ def _facts(
     return world.counts.facts(place, needs, level_id, member)
 
 
-def _reverse(world: World, command: ReverseActivity, now: datetime) -> Decision[Changes, Reversal]:
-    program = _program(world, command)
-    activity = world.activities.get((command.program_id, command.activity_id))
-    if activity is None:
-        raise ActivityNotFound(activity_id=command.activity_id)
-    key = (
-        activity.program_id,
-        world.owner(activity.program_id, activity.member_key),
-        activity.currency_id,
-    )
-    activity = _with_items(activity)
-    lots = world.lots.get(key, decisions.NO_LOTS)
-    decided = decisions.reverse(command, program, activity, world.wallets[key], lots, now)
-    if activity.further:
-        purses = deciding_further.purses_of(world, program, activity)
-        decided = further.taken_back(decided, activity, program, purses)
-    return deciding_referrals.taken_back(world, program, command, decided, now)
-
-
-def _with_items(activity: ActivityRecord) -> ActivityRecord:
-    """The record with its lines as they were bought, which the reversal tells on."""
-    if not activity.lines:
-        return activity
-    items = wire.line_items(activity.content)
-    lines: tuple[LineRecord, ...] = tuple(
-        replace(line, item=item) for line, item in zip(activity.lines, items, strict=True)
-    )
-    return replace(activity, lines=lines)
-
-
 def _credit(world: World, command: CreditPoints, now: datetime) -> Decision[Changes, Entry]:
     wallet = _named_wallet(world, command)
     policy = decisions.policy_of(_program(world, command), wallet.currency_id)
@@ -175,9 +146,7 @@ def _end(
     world: World, command: HoldCommand, now: datetime
 ) -> Decision[Changes, Hold] | Decision[Changes, Done]:
     program = _program(world, command)
-    held = world.holds.get((command.program_id, command.hold_id))
-    if held is None:
-        raise HoldNotFound(hold_id=command.hold_id)
+    held = _hold(world, command.program_id, command.hold_id)
     wallet = world.wallets[held.program_id, held.member_key, held.currency_id]
     lots, policy = _lots(world, wallet), decisions.policy_of(program, wallet.currency_id)
     match command:
@@ -195,6 +164,13 @@ def _end(
             return holds.expire(command, held, wallet, lots, policy, now)
 
 
+def _hold(world: World, program_id: ProgramId, hold_id: HoldId) -> Hold:
+    held = world.holds.get((program_id, hold_id))
+    if held is None:
+        raise HoldNotFound(hold_id=hold_id)
+    return held
+
+
 def _keep_level(world: World, command: KeepLevel, now: datetime) -> Decision[Changes, Done]:
     del world, now
     return decisions.keep_level(command)
@@ -205,7 +181,6 @@ DECIDERS = cast(
     {
         EnrollMember: _enroll,
         RecordActivity: _record,
-        ReverseActivity: _reverse,
         CreditPoints: _credit,
         HoldPoints: _place,
         CaptureHold: _end,
@@ -217,6 +192,7 @@ DECIDERS = cast(
         **deciding_members.DECIDERS,
         **deciding_points.DECIDERS,
         **deciding_referrals.DECIDERS,
+        **deciding_reversals.DECIDERS,
     },
 )
 
@@ -261,7 +237,6 @@ def _lots(world: World, wallet: Wallet) -> dict[int, Lot]:
 ANSWERS: Mapping[type[Command], type[object]] = {
     EnrollMember: MemberRecord,
     RecordActivity: Recorded,
-    ReverseActivity: Reversal,
     CreditPoints: Entry,
     HoldPoints: Hold,
     CaptureHold: Hold,
@@ -273,4 +248,5 @@ ANSWERS: Mapping[type[Command], type[object]] = {
     **deciding_members.ANSWERS,
     **deciding_points.ANSWERS,
     **deciding_referrals.ANSWERS,
+    **deciding_reversals.ANSWERS,
 }

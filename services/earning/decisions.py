@@ -67,7 +67,8 @@ class Changes:
     """Everything that one decision changes; what it leaves alone is None.
 
     `member` is one to be enrolled; `members` are as they are afterwards; `wallets` are frozen, or
-    no longer, or as the clock left them, and are written after the movements.
+    no longer, or as the clock left them, and are written after the movements. `then` is what was
+    decided over all this, in order.
     """
 
     member: Member | None = None
@@ -82,6 +83,7 @@ class Changes:
     counted: Counted | None = None
     adjustment: Adjustment | None = None
     referred: Referred | None = None
+    then: tuple["Changes", ...] = ()
 
 
 def level_at(timeline: Sequence[LevelFrom], instant: datetime) -> LevelId:
@@ -250,6 +252,7 @@ def _record(
         entry_sequence=movement.entry.sequence if movement else 0,
         create_time=now,
         available_time=movement.entry.waits_until if movement else None,
+        points_hold_id=command.points_hold_id,
         lines=tuple(
             [
                 LineRecord(

@@ -29,6 +29,8 @@ EARNED_MAX = 9 * 10**15
 """The most points a wallet may ever earn: every sum over it stays below 2^53."""
 NO_ACTIVITY = ActivityId("")
 """Stands where an entry or lot has no activity behind it."""
+NO_HOLD = HoldId("")
+"""Stands where no hold paid for an activity."""
 RATIO_MAX = 2**63 - 1
 """The largest numerator or denominator of a combined multiplier: both travel as int64."""
 
@@ -205,7 +207,7 @@ class Hold:
     """Points set aside by the entry `entry_sequence`.
 
     `lots` is what the hold has out of them now: all of it while it is open, once it is captured
-    what was spent and not refunded.
+    what was spent and not refunded. `activity_id` is the activity that it paid for, if one said so.
     """
 
     program_id: ProgramId
@@ -220,6 +222,7 @@ class Hold:
     reference: str
     entry_sequence: int
     lots: tuple[LotUse, ...]
+    activity_id: ActivityId = NO_ACTIVITY
 
 
 @value
@@ -273,6 +276,7 @@ class ActivityRecord:
     `is_erased` says that `content` has lost what its member's erasure took, so that it cannot be
     decided again.
     `available_time` is when the points become available, where they wait for a while.
+    `points_hold_id` is the hold that paid for a part of it, empty when none was told.
     `further` are the earnings of further currencies, in the order of their identifiers: those with
     points, and those in which a condition went wrong.
     """
@@ -300,6 +304,7 @@ class ActivityRecord:
     is_erased: bool = False
     further: tuple[FurtherEarning, ...] = ()
     available_time: datetime | None = None
+    points_hold_id: HoldId = NO_HOLD
 
 
 @value
@@ -327,10 +332,20 @@ class FurtherReversal:
 
 
 @value
+class PointsGivenBack:
+    """Points that had paid for an activity and went back to the lots that its hold took."""
+
+    hold_id: HoldId
+    currency_id: CurrencyId
+    points: int
+
+
+@value
 class Reversal:
     """A return as it was decided; of `points`, `owed` could not be taken and became a debt.
 
-    `further` is what it took of further currencies of which it gives points back.
+    `further` is what it took of further currencies of which it gives points back; `given_back` are
+    points that had paid for the activity, None when there are none.
     """
 
     program_id: ProgramId
@@ -345,6 +360,7 @@ class Reversal:
     amount: int
     lines: tuple[ReversedLine, ...]
     further: tuple[FurtherReversal, ...] = ()
+    given_back: PointsGivenBack | None = None
 
 
 @value

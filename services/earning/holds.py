@@ -118,13 +118,23 @@ def refund(
     points = command.points or left
     if points > left or not left:
         raise RefundExceedsCapture(points=points, points_refundable=left)
-    books, told = settled(wallet, lots, policy, now)
-    cause = _cause_of(held, now)
+    return give_back(held, points, wallet, lots, policy, _cause_of(held, now))
+
+
+def give_back(
+    held: Hold, points: int, wallet: Wallet, lots: Lots, policy: CurrencyPolicy, cause: Cause
+) -> Decision[Changes, Hold]:
+    """Give points of a captured hold back to their lots, at most those that are out of them.
+
+    The reference of the cause is the hold.
+    """
+    books, told = settled(wallet, lots, policy, cause.now)
+    left = held.captured - held.refunded
     parted = ledger_holds.part(books.wallet, books.lots, held.lots, left - points)
     books.book(ledger_holds.give_back_spent(books.wallet, books.lots, parted, cause, policy))
     if policy.grace_days:
         _grant_grace(books, cause, policy)
-    ledger_settling.end_lots(books, now, now)
+    ledger_settling.end_lots(books, cause.now, cause.now)
     return _held(books, replace(held, refunded=held.refunded + points, lots=parted.kept), told)
 
 

@@ -64,7 +64,7 @@ async def load(
     else:
         world.receipts_used = await store.used_receipts(tx, records)
     await loading_members.lock(tx, world, loading_members.only(asked))
-    await _load_ledger(tx, world, asked, now, lock=claim)
+    await _load_ledger(tx, world, asked, records, now, lock=claim)
     await _load_levels(tx, world, records)
     await loading_counts.load(tx, world, records, _only(ReverseActivity, asked), lock=claim)
     return world
@@ -125,7 +125,13 @@ def _may_enroll(world: World, command: Command) -> bool:
 
 
 async def _load_ledger(
-    tx: Tx, world: World, commands: Sequence[Command], now: datetime, *, lock: bool
+    tx: Tx,
+    world: World,
+    commands: Sequence[Command],
+    records: Sequence[RecordActivity],
+    now: datetime,
+    *,
+    lock: bool,
 ) -> None:
     """Lock the wallets of members and of what is reversed or held, then load what hangs on them."""
     reversals = {
@@ -138,9 +144,11 @@ async def _load_ledger(
         for each in commands
         if isinstance(each, CaptureHold | VoidHold | RefundCapture | ExpireHold)
     }
+    held.update([(each.program_id, each.points_hold_id) for each in records if each.points_hold_id])
     changing, moving = loading_members.only(commands), loading_points.only(commands)
     several = loading_further.programs(world)
-    activity_owners = await store.owners_of_activities(tx, reversals)
+    activity_owners, paid = await store.owners_of_activities(tx, reversals)
+    held |= paid
     hold_owners = await store.owners_of_holds(tx, held)
     using_lots = {*activity_owners.values(), *hold_owners.values()}
     using_lots |= loading_members.merged_wallets(world, changing)

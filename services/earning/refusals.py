@@ -137,6 +137,23 @@ class HoldNotCaptured(errors.FailedPrecondition):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
+class HoldOfAnotherMember(errors.FailedPrecondition):
+    """The hold that is said to have paid is of another member's points."""
+
+    message = "hold {hold_id} is of another member's points"
+    hold_id: str
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class HoldUsed(errors.AlreadyExists):
+    """The hold paid for another activity."""
+
+    message = "hold {hold_id} paid for activity {activity_id}"
+    hold_id: str
+    activity_id: str
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
 class CaptureExceedsHold(errors.FailedPrecondition):
     """More points than the hold set aside."""
 

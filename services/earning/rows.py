@@ -18,7 +18,6 @@ from services.earning.domain import (
     LineRecord,
     Lot,
     LotUse,
-    Reversal,
     ReversalWay,
     Wallet,
 )
@@ -221,6 +220,7 @@ def hold_change_row(hold: Hold) -> dict[str, object]:
         "refunded": hold.refunded,
         "state": hold.state.value,
         "lots": record.dumps([(use.lot_sequence, use.points) for use in hold.lots]),
+        "activity_id": hold.activity_id,
     }
 
 
@@ -241,6 +241,7 @@ def hold_of(row: Row) -> Hold:
         lots=tuple(
             LotUse(lot_sequence=lot, points=points) for lot, points in orjson.loads(row.lots)
         ),
+        activity_id=row.activity_id,
     )
 
 
@@ -264,6 +265,7 @@ def activity_row(made: ActivityRecord) -> dict[str, object]:
         "create_time": made.create_time,
         "available_time": made.available_time,
         "is_erased": 0,
+        "points_hold_id": made.points_hold_id,
     }
 
 
@@ -303,6 +305,7 @@ def activity_of(row: Row, lines: tuple[LineRecord, ...]) -> ActivityRecord:
         points_reversed=row.points_reversed,
         reversal_way=ReversalWay(row.reversal_way),
         is_erased=bool(row.is_erased),
+        points_hold_id=row.points_hold_id,
     )
 
 
@@ -346,24 +349,6 @@ def lines_of(rows: Iterable[Row], items: tuple[bytes, ...] = ()) -> tuple[LineRe
         )
         for row in sorted(rows, key=lambda row: int(row.line_number))
     )
-
-
-def reversal_row(reversal: Reversal) -> dict[str, object]:
-    """Columns of `reversals`."""
-    lines = [(line.line_number, line.quantity, line.amount, line.points) for line in reversal.lines]
-    return {
-        "program_id": reversal.program_id,
-        "reversal_id": reversal.reversal_id,
-        "activity_id": reversal.activity_id,
-        "member_key": reversal.member_key,
-        "occurred_time": reversal.occurred_time,
-        "create_time": reversal.create_time,
-        "reason": reversal.reason,
-        "points": reversal.points,
-        "owed": reversal.owed,
-        "amount": reversal.amount,
-        "lines": record.dumps(lines),
-    }
 
 
 def level_of(row: Row) -> LevelFrom:

@@ -46,7 +46,8 @@ _identifier_columns = [
     tables.member_identifiers.c[name] for name in ("program_id", "identifier", "member_key")
 ]
 _activity_owner = [
-    tables.activities.c[name] for name in ("program_id", "activity_id", "member_key", "currency_id")
+    tables.activities.c[name]
+    for name in ("program_id", "activity_id", "member_key", "currency_id", "points_hold_id")
 ]
 _hold_owner = [
     tables.holds.c[name] for name in ("program_id", "hold_id", "member_key", "currency_id")
@@ -98,10 +99,14 @@ async def claim_identifiers(
 
 async def owners_of_activities(
     tx: Tx, activities: Collection[ActivityKey]
-) -> dict[ActivityKey, WalletKey]:
-    """Wallets of activities; unknown ones are left out. An activity never changes hands."""
+) -> tuple[dict[ActivityKey, WalletKey], set[HoldKey]]:
+    """Wallets of activities, and the holds that paid for them; unknown ones are left out.
+
+    An activity never changes hands.
+    """
     found = await tx.select(_activity_owner, list(activities), key=_ACTIVITY)
-    return {(row.program_id, row.activity_id): _wallet_key(row) for row in found}
+    owners = {(row.program_id, row.activity_id): _wallet_key(row) for row in found}
+    return owners, {(row.program_id, row.points_hold_id) for row in found if row.points_hold_id}
 
 
 async def owners_of_holds(tx: Tx, holds: Collection[HoldKey]) -> dict[HoldKey, WalletKey]:

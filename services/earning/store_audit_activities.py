@@ -4,12 +4,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import orjson
 import sqlalchemy as sa
 
-from services.earning import audit, rows, store_further, tables
+from services.earning import audit, rows, rows_reversals, store_further, tables
 from services.earning.audit_activities import ActivityColumns, LineColumns
-from services.earning.domain import ActivityRecord, ProgramId, Reversal, ReversedLine
+from services.earning.domain import ActivityRecord, ProgramId, Reversal
 from services.earning.member_records import MemberState
 from services.earning.store_audit import Range, Ranged
 from shared.database import Row, Tx
@@ -33,7 +32,7 @@ _booked = Ranged(
         *(_entries.type, _entries.activity_id, _entries.program_delta),
         (_entries.explanation == _activities.explanation).label("is_explained"),
         *(_entries.occurred_time, _entries.create_time, _entries.pending_delta),
-        _entries.lot_available_time,
+        *(_entries.lot_available_time, _activities.points_hold_id),
     ).select_from(tables.activities.outerjoin(tables.entries, _its_entry)),
     _activities.program_id,
     _activities.activity_id,
@@ -114,7 +113,7 @@ async def reversals_of(tx: Tx, records: Sequence[ActivityRecord]) -> Mapping[str
         [(each.program_id, each.activity_id) for each in records],
         key=_ACTIVITY,
     )
-    return audit.by_activity(_reversal(row) for row in found)
+    return audit.by_activity(rows_reversals.reversal_of(row) for row in found)
 
 
 async def _erasable(tx: Tx, program_id: ProgramId, member_keys: Iterable[str]) -> frozenset[str]:
@@ -122,24 +121,3 @@ async def _erasable(tx: Tx, program_id: ProgramId, member_keys: Iterable[str]) -
     keys = sorted({(program_id, each) for each in member_keys})
     found = await tx.select(tables.members, keys, key=("program_id", "member_key"))
     return frozenset([row.member_key for row in found if row.state in _ERASABLE])
-
-
-def _reversal(row: Row) -> Reversal:
-    return Reversal(
-        program_id=row.program_id,
-        reversal_id=row.reversal_id,
-        activity_id=row.activity_id,
-        member_key=row.member_key,
-        occurred_time=row.occurred_time,
-        create_time=row.create_time,
-        reason=row.reason,
-        points=row.points,
-        owed=row.owed,
-        amount=row.amount,
-        lines=tuple(
-            ReversedLine(
-                line_number=number, quantity=quantity, amount=amount, points=points, item=b""
-            )
-            for number, quantity, amount, points in orjson.loads(row.lines)
-        ),
-    )

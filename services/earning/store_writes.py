@@ -6,6 +6,7 @@ What was claimed for a command that was refused is given back.
 from services.earning import (
     failures,
     rows,
+    rows_reversals,
     store_counts,
     store_further,
     store_members,
@@ -122,7 +123,9 @@ async def _save_activities(tx: Tx, world: World) -> None:
         ],
         key=(*_ACTIVITY, "line_number"),
     )
-    await tx.insert(tables.reversals, [rows.reversal_row(each) for each in world.reversals])
+    await tx.insert(
+        tables.reversals, [rows_reversals.reversal_row(each) for each in world.reversals]
+    )
     await store_further.save(tx, world)
 
 

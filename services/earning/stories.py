@@ -106,7 +106,8 @@ def _of_hold(story: Story) -> str:
             return f"{name} {how}: {back} went back."
         case _:
             refunded = _points(entry, -entry.program_delta)
-            return f"{refunded} that hold {entry.reference} had captured were refunded."
+            of = f" with a return of activity {entry.activity_id}" if entry.activity_id else ""
+            return f"{refunded} that hold {entry.reference} had captured were refunded{of}."
 
 
 def _by_hand(story: Story) -> str:

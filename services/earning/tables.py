@@ -224,6 +224,7 @@ lot_uses = Table(
 )
 
 # `lots` is JSON text: pairs of a lot and what the hold has out of it, below zero.
+# `activity_id` is what a captured hold paid for, empty when nothing said so.
 holds = Table(
     "holds",
     metadata,
@@ -239,6 +240,7 @@ holds = Table(
     _id("reference"),
     _number("entry_sequence"),
     _id("lots"),
+    Column("activity_id", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("program_id", "hold_id"),
     CheckConstraint("points > 0", name="points"),
     CheckConstraint("captured >= 0 AND captured <= points", name="captured"),
@@ -279,6 +281,7 @@ activities = Table(
     _number("points_reversed"),
     _id("reversal_way"),
     Column("is_erased", SmallInteger, nullable=False),
+    Column("points_hold_id", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("program_id", "activity_id"),
     *_not_negative("points", "amount"),
     CheckConstraint("amount_reversed >= 0", name="amount_reversed"),
@@ -335,6 +338,7 @@ reversals = Table(
     _number("owed"),
     _number("amount"),
     _id("lines"),
+    Column("points_given_back", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("program_id", "reversal_id"),
     CheckConstraint("owed >= 0 AND owed <= points", name="owed"),
     CheckConstraint("amount >= 0", name="amount"),

@@ -110,6 +110,7 @@ def record_from_proto(program_id: str, activity: activity_pb2.Activity) -> Recor
         amount=payment.amount_minor if has_payment else None,
         currency_code=payment.currency_code if has_payment else "",
         paid_in_points=payment.paid_in_points_minor if has_payment else 0,
+        points_hold_id=HoldId(payment.points_hold_id if has_payment else ""),
         lines=tuple(
             [BoughtLine(quantity=line.quantity, amount=line.amount_minor) for line in lines]
         ),

@@ -3,7 +3,8 @@
 Everything that decisions change is noted here, for `store.save` to write.
 """
 
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields
 from typing import TypeAlias
 
 from services.earning.commands import KeepLevel
@@ -117,18 +118,23 @@ class World:
         if state.reversed_activity is not None:
             self._reverse(state.reversed_activity)
         if state.reversal is not None:
-            self.reversals.append(state.reversal)
-            reversed_ = (state.reversal.program_id, state.reversal.activity_id)
-            lines = self.reversed_activities.setdefault(reversed_, set())
-            lines.update([line.line_number for line in state.reversal.lines])
+            self._return(state.reversal)
         if state.hold is not None:
             self._hold(state.hold)
         if state.level is not None:
             self.levels.append(state.level)
         if state.counted is not None:
             self.counts.put(state.counted)
-        if state.adjustment is not None or state.referred is not None:
+        if state.adjustment is not None or state.referred is not None or state.then:
             self._put_rare(state)
+
+    def after(self, state: Changes) -> "World":
+        """The world as it will be once `state` is put; this one stays as it is."""
+        later = copy(self)
+        for each in fields(self):
+            setattr(later, each.name, _apart(getattr(self, each.name)))
+        later.put(state)
+        return later
 
     def _enroll(self, member: Member) -> None:
         del self.claimed[member.program_id, member.member_id]
@@ -205,6 +211,11 @@ class World:
         if changed.further:
             self.further_activities.add(key)
 
+    def _return(self, made: Reversal) -> None:
+        self.reversals.append(made)
+        lines = self.reversed_activities.setdefault((made.program_id, made.activity_id), set())
+        lines.update([line.line_number for line in made.lines])
+
     def _hold(self, changed: Hold) -> None:
         key = (changed.program_id, changed.hold_id)
         (self.changed_holds if key in self.holds else self.placed_holds).add(key)
@@ -224,3 +235,23 @@ class World:
             if self.referrals is None:
                 raise AssertionError("what is decided about referrals was loaded")
             self.referrals.put(state.referred)
+        for each in state.then:
+            for movement in each.movements:  # a wallet may have been opened where it was decided
+                wallet = movement.wallet
+                self.opened((wallet.program_id, wallet.member_key, wallet.currency_id))
+            self.put(each)
+
+
+def _apart(part: object) -> object:
+    """A part of a world that may be changed without the world; what it is made of never changes."""
+    if isinstance(part, Counts | Referrals):
+        apart = copy(part)
+        for each in fields(part):
+            setattr(apart, each.name, _apart(getattr(part, each.name)))
+        return apart
+    if isinstance(part, dict):
+        return {
+            key: copy(each) if isinstance(each, dict | set | list) else each
+            for key, each in part.items()
+        }
+    return copy(part) if isinstance(part, set | list) else part

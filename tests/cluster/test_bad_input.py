@@ -43,6 +43,14 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
     ("CaptureHold", {"hold_id": "no"}, "NOT_FOUND HOLD_NOT_FOUND", "", "no hold no"),
     ("ReverseActivity", {"order.activity_id": "no"}, "NOT_FOUND ACTIVITY_NOT_FOUND", "", "no"),
     ("HoldPoints", {"currency_id": "no"}, "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),
+    *(
+        (name, {f"{path}.payment.points_hold_id": value}, code, field, words)
+        for name, path in (("RecordActivity", "activity"), ("PreviewActivity", "activity"))
+        for value, code, field, words in (
+            ("no", "NOT_FOUND HOLD_NOT_FOUND", "", "no hold no"),
+            ("h" * 65, VIOLATED, f"{path}.payment.points_hold_id", "64"),
+        )
+    ),
     ("TransferPoints", {"from_member_id": "zoe"}, "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe"),
     ("TransferPoints", {"to_member_id": "zoe"}, "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe"),
     ("TransferPoints", {"currency_id": "no"}, "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),

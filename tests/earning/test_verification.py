@@ -23,6 +23,10 @@ async def story(node: Node) -> None:
         await node.refund(first.hold_id, 5)
         await node.hold(10, member)
         await node.reverse(order(f"{member}-v", f"{member}-1", lines=[(1, 2)]))
+        paid = purchase(f"{member}-3", member, amount=2_000)
+        paid.payment.points_hold_id = first.hold_id
+        await node.record(paid)
+        await node.reverse(order(f"{member}-w", f"{member}-3", amount=500))
     assert await node.verify() == []
 
 
@@ -139,6 +143,10 @@ CHANGES: list[tuple[str, dict[str, object], str]] = [
     ("holds", {"captured": 0, "refunded": 0}, "holds_equal_entries"),
     ("holds", {"points": 999}, "holds_equal_entries"),
     ("holds", {"lots": "[[1,-1]]"}, "holds_equal_entries"),
+    ("holds", {"activity_id": ""}, "activity_paid"),
+    ("activities", {"points_hold_id": ""}, "activity_paid"),
+    ("reversals", {"points_given_back": 4}, "activity_paid"),
+    ("reversals", {"points_given_back": 6}, "activity_paid"),
     ("entries", {"type": "gift"}, "entry_type"),
     ("entries", {"explanation": "{}"}, "entry_chain"),
 ]
@@ -164,4 +172,4 @@ async def test_progress_ends_with_everything_done(books: Node) -> None:
     last: dict[str, tuple[int, int]] = {}
     async for progress in books.verification.run(""):
         last[progress.stage] = (progress.done, progress.total)
-    assert last == {"wallets": (2, 2), "activities": (4, 4)}
+    assert last == {"wallets": (2, 2), "activities": (6, 6)}

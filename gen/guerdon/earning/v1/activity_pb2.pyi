@@ -116,12 +116,18 @@ class Payment(_message.Message):
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     PAID_IN_POINTS_MINOR_FIELD_NUMBER: _builtins.int
     COUPON_CODES_FIELD_NUMBER: _builtins.int
+    POINTS_HOLD_ID_FIELD_NUMBER: _builtins.int
     amount_minor: _builtins.int
     """The whole amount in minor units of the currency, at least 0 and at most 10^15."""
     currency_code: _builtins.str
     """The ISO 4217 code of the currency."""
     paid_in_points_minor: _builtins.int
     """The part of the amount that was paid in points, in minor units, at most the amount."""
+    points_hold_id: _builtins.str
+    """The captured hold whose points paid the part in points; empty when none is told.
+    It is a hold of the same member, in any currency of the program, and pays for one activity only.
+    Reversals of the activity give its points back to their lots, in proportion.
+    """
     @_builtins.property
     def coupon_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The coupons used, at most 20."""
@@ -133,10 +139,11 @@ class Payment(_message.Message):
         currency_code: _builtins.str = ...,
         paid_in_points_minor: _builtins.int = ...,
         coupon_codes: _abc.Iterable[_builtins.str] | None = ...,
+        points_hold_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "coupon_codes", b"coupon_codes", "currency_code", b"currency_code", "paid_in_points_minor", b"paid_in_points_minor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "coupon_codes", b"coupon_codes", "currency_code", b"currency_code", "paid_in_points_minor", b"paid_in_points_minor", "points_hold_id", b"points_hold_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -530,6 +537,7 @@ class Reversal(_message.Message):
     POINTS_OWED_FIELD_NUMBER: _builtins.int
     AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
+    GIVEN_BACK_FIELD_NUMBER: _builtins.int
     FURTHER_REVERSALS_FIELD_NUMBER: _builtins.int
     reversal_id: _builtins.str
     """The caller's idempotency key of the reversal, unique in the program."""
@@ -554,6 +562,10 @@ class Reversal(_message.Message):
         """What each returned line gave back by this reversal; empty for a reversal by amount."""
 
     @_builtins.property
+    def given_back(self) -> Global___PointsGivenBack:
+        """The points given back that had paid for the activity; absent when there are none."""
+
+    @_builtins.property
     def further_reversals(self) -> _containers.RepeatedCompositeFieldContainer[Global___FurtherReversal]:
         """What the reversal took back of further currencies, in the order of their identifiers.
         Those of which it gives nothing back are left out.
@@ -570,15 +582,50 @@ class Reversal(_message.Message):
         points_owed: _builtins.int = ...,
         amount_minor: _builtins.int = ...,
         lines: _abc.Iterable[Global___ReversedLine] | None = ...,
+        given_back: Global___PointsGivenBack | None = ...,
         further_reversals: _abc.Iterable[Global___FurtherReversal] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "occurred_time", b"occurred_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "given_back", b"given_back", "occurred_time", b"occurred_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "amount_minor", b"amount_minor", "create_time", b"create_time", "further_reversals", b"further_reversals", "lines", b"lines", "occurred_time", b"occurred_time", "points", b"points", "points_owed", b"points_owed", "reversal_id", b"reversal_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "amount_minor", b"amount_minor", "create_time", b"create_time", "further_reversals", b"further_reversals", "given_back", b"given_back", "lines", b"lines", "occurred_time", b"occurred_time", "points", b"points", "points_owed", b"points_owed", "reversal_id", b"reversal_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reversal: _TypeAlias = Reversal  # noqa: Y015
+
+@_typing.final
+class PointsGivenBack(_message.Message):
+    """Points that had paid for an activity and went back to their lots, with their original ends.
+    After any number of reversals the total is the captured points times what was returned so far divided by the whole,
+    rounded down: by amount of the activity's amount, by lines of the amounts of all lines.
+    Together with RefundCapture never more is given back than was captured.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    hold_id: _builtins.str
+    """The hold that had spent them."""
+    currency_id: _builtins.str
+    """The currency of the points."""
+    points: _builtins.int
+    """The points; of those whose lot has ended meanwhile the currency's policy says whether they live on for a while."""
+    def __init__(
+        self,
+        *,
+        hold_id: _builtins.str = ...,
+        currency_id: _builtins.str = ...,
+        points: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_id", b"currency_id", "hold_id", b"hold_id", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PointsGivenBack: _TypeAlias = PointsGivenBack  # noqa: Y015
 
 @_typing.final
 class FurtherReversal(_message.Message):

@@ -174,7 +174,8 @@ class EarningServiceServicer:
     def RecordActivity(self, request, context):
         """Records an activity and books its points.
         Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_ACCEPTED, OCCURRED_TIME_NOT_ACCEPTED, POINTS_OUT_OF_RANGE or
-        EXTERNAL_REFERENCE_REUSED.
+        EXTERNAL_REFERENCE_REUSED; one that was paid with held points also with HOLD_NOT_FOUND, HOLD_OF_ANOTHER_MEMBER,
+        HOLD_NOT_CAPTURED or HOLD_USED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -203,6 +204,7 @@ class EarningServiceServicer:
 
     def ReverseActivity(self, request, context):
         """Reverses an activity in whole, by lines and quantities, or by amount, from the stored record.
+        Points that had paid for it go back to their lots first, in proportion; then what it earned is taken.
         Refuses with ACTIVITY_NOT_FOUND, REVERSAL_WAY_CHANGED (one activity is reversed by lines or by amount, not both
         ways), LINE_NOT_FOUND, QUANTITY_NOT_RETURNABLE, AMOUNT_NOT_RETURNABLE or NOTHING_LEFT_TO_REVERSE.
         """

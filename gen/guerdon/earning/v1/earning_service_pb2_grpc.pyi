@@ -43,7 +43,8 @@ class EarningServiceStub:
     RecordActivity: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.RecordActivityRequest, _earning_service_pb2.RecordActivityResponse]
     """Records an activity and books its points.
     Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_ACCEPTED, OCCURRED_TIME_NOT_ACCEPTED, POINTS_OUT_OF_RANGE or
-    EXTERNAL_REFERENCE_REUSED.
+    EXTERNAL_REFERENCE_REUSED; one that was paid with held points also with HOLD_NOT_FOUND, HOLD_OF_ANOTHER_MEMBER,
+    HOLD_NOT_CAPTURED or HOLD_USED.
     """
     BatchRecordActivities: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.BatchRecordActivitiesRequest, _earning_service_pb2.BatchRecordActivitiesResponse]
     """Records up to 1,000 activities; each has its own answer, and one that is refused does not harm the others."""
@@ -53,6 +54,7 @@ class EarningServiceStub:
     """Decides an activity as RecordActivity would, explains every rule, and writes nothing."""
     ReverseActivity: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.ReverseActivityRequest, _earning_service_pb2.ReverseActivityResponse]
     """Reverses an activity in whole, by lines and quantities, or by amount, from the stored record.
+    Points that had paid for it go back to their lots first, in proportion; then what it earned is taken.
     Refuses with ACTIVITY_NOT_FOUND, REVERSAL_WAY_CHANGED (one activity is reversed by lines or by amount, not both
     ways), LINE_NOT_FOUND, QUANTITY_NOT_RETURNABLE, AMOUNT_NOT_RETURNABLE or NOTHING_LEFT_TO_REVERSE.
     """
@@ -126,7 +128,8 @@ class EarningServiceAsyncStub(EarningServiceStub):
     RecordActivity: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.RecordActivityRequest, _earning_service_pb2.RecordActivityResponse]  # type: ignore[assignment]
     """Records an activity and books its points.
     Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_ACCEPTED, OCCURRED_TIME_NOT_ACCEPTED, POINTS_OUT_OF_RANGE or
-    EXTERNAL_REFERENCE_REUSED.
+    EXTERNAL_REFERENCE_REUSED; one that was paid with held points also with HOLD_NOT_FOUND, HOLD_OF_ANOTHER_MEMBER,
+    HOLD_NOT_CAPTURED or HOLD_USED.
     """
     BatchRecordActivities: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.BatchRecordActivitiesRequest, _earning_service_pb2.BatchRecordActivitiesResponse]  # type: ignore[assignment]
     """Records up to 1,000 activities; each has its own answer, and one that is refused does not harm the others."""
@@ -136,6 +139,7 @@ class EarningServiceAsyncStub(EarningServiceStub):
     """Decides an activity as RecordActivity would, explains every rule, and writes nothing."""
     ReverseActivity: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.ReverseActivityRequest, _earning_service_pb2.ReverseActivityResponse]  # type: ignore[assignment]
     """Reverses an activity in whole, by lines and quantities, or by amount, from the stored record.
+    Points that had paid for it go back to their lots first, in proportion; then what it earned is taken.
     Refuses with ACTIVITY_NOT_FOUND, REVERSAL_WAY_CHANGED (one activity is reversed by lines or by amount, not both
     ways), LINE_NOT_FOUND, QUANTITY_NOT_RETURNABLE, AMOUNT_NOT_RETURNABLE or NOTHING_LEFT_TO_REVERSE.
     """
@@ -218,7 +222,8 @@ class EarningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_earning_service_pb2.RecordActivityResponse, _abc.Awaitable[_earning_service_pb2.RecordActivityResponse]]:
         """Records an activity and books its points.
         Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_ACCEPTED, OCCURRED_TIME_NOT_ACCEPTED, POINTS_OUT_OF_RANGE or
-        EXTERNAL_REFERENCE_REUSED.
+        EXTERNAL_REFERENCE_REUSED; one that was paid with held points also with HOLD_NOT_FOUND, HOLD_OF_ANOTHER_MEMBER,
+        HOLD_NOT_CAPTURED or HOLD_USED.
         """
 
     @_abc_1.abstractmethod
@@ -252,6 +257,7 @@ class EarningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_earning_service_pb2.ReverseActivityResponse, _abc.Awaitable[_earning_service_pb2.ReverseActivityResponse]]:
         """Reverses an activity in whole, by lines and quantities, or by amount, from the stored record.
+        Points that had paid for it go back to their lots first, in proportion; then what it earned is taken.
         Refuses with ACTIVITY_NOT_FOUND, REVERSAL_WAY_CHANGED (one activity is reversed by lines or by amount, not both
         ways), LINE_NOT_FOUND, QUANTITY_NOT_RETURNABLE, AMOUNT_NOT_RETURNABLE or NOTHING_LEFT_TO_REVERSE.
         """

@@ -253,6 +253,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "CURRENCY_NOT_SPENDABLE", "domain": "guerdon", "metadata": {"currency_id": "status-miles"}}
     """
+    ERROR_REASON_HOLD_OF_ANOTHER_MEMBER: _ErrorReason.ValueType  # 85
+    """FAILED_PRECONDITION: the hold that is said to have paid is of another member's points.
+
+    {"reason": "HOLD_OF_ANOTHER_MEMBER", "domain": "guerdon", "metadata": {"hold_id": "3f2a01JB"}}
+    """
+    ERROR_REASON_HOLD_USED: _ErrorReason.ValueType  # 86
+    """ALREADY_EXISTS: the hold paid for another activity.
+
+    {"reason": "HOLD_USED", "domain": "guerdon", "metadata": {"hold_id": "3f2a01JB", "activity_id": "536365"}}
+    """
     ERROR_REASON_REFERRALS_NOT_OFFERED: _ErrorReason.ValueType  # 90
     """FAILED_PRECONDITION: the program rewards nobody for bringing friends.
 
@@ -563,6 +573,16 @@ ERROR_REASON_CURRENCY_NOT_SPENDABLE: ErrorReason.ValueType  # 72
 """FAILED_PRECONDITION: points of the currency only count; they can be neither held nor spent.
 
 {"reason": "CURRENCY_NOT_SPENDABLE", "domain": "guerdon", "metadata": {"currency_id": "status-miles"}}
+"""
+ERROR_REASON_HOLD_OF_ANOTHER_MEMBER: ErrorReason.ValueType  # 85
+"""FAILED_PRECONDITION: the hold that is said to have paid is of another member's points.
+
+{"reason": "HOLD_OF_ANOTHER_MEMBER", "domain": "guerdon", "metadata": {"hold_id": "3f2a01JB"}}
+"""
+ERROR_REASON_HOLD_USED: ErrorReason.ValueType  # 86
+"""ALREADY_EXISTS: the hold paid for another activity.
+
+{"reason": "HOLD_USED", "domain": "guerdon", "metadata": {"hold_id": "3f2a01JB", "activity_id": "536365"}}
 """
 ERROR_REASON_REFERRALS_NOT_OFFERED: ErrorReason.ValueType  # 90
 """FAILED_PRECONDITION: the program rewards nobody for bringing friends.

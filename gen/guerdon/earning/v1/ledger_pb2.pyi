@@ -461,6 +461,7 @@ class Hold(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    ACTIVITY_ID_FIELD_NUMBER: _builtins.int
     hold_id: _builtins.str
     """The hold's identifier."""
     member_id: _builtins.str
@@ -477,6 +478,8 @@ class Hold(_message.Message):
     """The state."""
     reference: _builtins.str
     """What the points are held for, in the caller's words."""
+    activity_id: _builtins.str
+    """The activity that the captured points paid for, as far as one said so; empty when none did."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """The instant at which an open hold ends by itself."""
@@ -493,10 +496,11 @@ class Hold(_message.Message):
         state: Global___Hold.State.ValueType = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         reference: _builtins.str = ...,
+        activity_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_id", b"currency_id", "expire_time", b"expire_time", "hold_id", b"hold_id", "member_id", b"member_id", "points", b"points", "points_captured", b"points_captured", "points_refunded", b"points_refunded", "reference", b"reference", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "currency_id", b"currency_id", "expire_time", b"expire_time", "hold_id", b"hold_id", "member_id", b"member_id", "points", b"points", "points_captured", b"points_captured", "points_refunded", b"points_refunded", "reference", b"reference", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
