@@ -1,6 +1,7 @@
 """Protobuf in, protobuf out; decides nothing."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import TypeVar, cast
 
 from google.protobuf.message import Message
@@ -306,8 +307,10 @@ class EarningServicer(pb_grpc.EarningServiceServicer):
         del context
         if request.program_id:
             await self._queries.check_program(ProgramId(request.program_id))
-        async for progress in self._verification.run(request.program_id):
-            yield answers.progress_to_proto(progress)
+        # Closed at once when the caller has gone, whatever is under way.
+        async with aclosing(self._verification.run(request.program_id)) as found:
+            async for progress in found:
+                yield answers.progress_to_proto(progress)
 
     # Helpers -------------------------------------------------------------------------------------
 

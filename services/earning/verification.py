@@ -5,11 +5,15 @@ reversals, and the decision itself by the version of the rules that made it) and
 have any, "referrals" (exactly their entries). The rules that a
 violation may name are listed in `audit.py`.
 Members, and activities, are taken a range at a time (`auditing.py`), each from one snapshot, so
-that a ledger in use can be verified and no transaction is open while a caller reads slowly.
+that a ledger in use can be verified and no transaction is open while a caller reads slowly; those
+of a large ledger in processes of their own (`audit_helpers.py`), so that nobody waits for it.
 """
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from services.earning import (
     audit_referrals,
@@ -19,7 +23,8 @@ from services.earning import (
     tables,
 )
 from services.earning.audit import Progress, Violation
-from services.earning.auditing import Auditor, Stage
+from services.earning.audit_helpers import Helpers
+from services.earning.auditing import Audited, Auditor, Stage
 from services.earning.documents import EarningPrograms
 from services.earning.domain import ProgramId
 from services.earning.store_audit import Range
@@ -31,34 +36,51 @@ _KEYS = {
     Stage.WALLETS: tables.wallets.c.member_key,
     Stage.ACTIVITIES: tables.activities.c.activity_id,
 }
+_ALONE_MAX = 4
 _REFERRALS_PAGE = 500
 _VIOLATIONS_MAX = 1_000
 
 
 class Verification:
-    """Verifies programs, one after the other."""
+    """Verifies programs, one after the other.
 
-    def __init__(self, database: Database, programs: EarningPrograms) -> None:
+    A stage of more than `alone_max` ranges is verified by processes of its own.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        programs: EarningPrograms,
+        *,
+        steps: Mapping[Stage, int] = _STEPS,
+        alone_max: int = _ALONE_MAX,
+    ) -> None:
         self._database = database
         self._auditor = Auditor(database, programs)
+        self._steps = steps
+        self._alone_max = alone_max
 
-    async def run(self, program_id: str) -> AsyncIterator[Progress]:
+    async def run(self, program_id: str) -> AsyncGenerator[Progress, None]:
         """Verify one program, or all for an empty identifier; a stage ends with done = total."""
+        helpers = Helpers(self._database)
         async with self._database.reading() as tx:
             found = await store_audit.programs(tx)
-        for each in found:
-            if program_id not in {"", each}:
-                continue
-            stages = (
-                self._lost(each),
-                self._audited(Stage.WALLETS, each),
-                self._audited(Stage.ACTIVITIES, each),
-                self._referrals(each),
-            )
-            for stage in stages:
-                async for progress in stage:
-                    for piece in _pieces(progress):
-                        yield piece
+        try:
+            for each in found:
+                if program_id not in {"", each}:
+                    continue
+                stages = (
+                    self._lost(each),
+                    self._audited(Stage.WALLETS, each, helpers),
+                    self._audited(Stage.ACTIVITIES, each, helpers),
+                    self._referrals(each),
+                )
+                for stage in stages:
+                    async for progress in stage:
+                        for piece in _pieces(progress):
+                            yield piece
+        finally:
+            await helpers.close()
 
     async def _lost(self, program_id: ProgramId) -> AsyncIterator[Progress]:
         """Points that left wallets for others and never came."""
@@ -68,26 +90,31 @@ class Verification:
         for currency_id, points in lost.items():
             yield _lost(program_id, currency_id, points, total)
 
-    async def _audited(self, stage: Stage, program_id: ProgramId) -> AsyncIterator[Progress]:
+    async def _audited(
+        self, stage: Stage, program_id: ProgramId, helpers: Helpers
+    ) -> AsyncIterator[Progress]:
         async with self._database.reading() as tx:
             total = await store_audit.count(tx, _KEYS[stage].table, program_id)
-        done = 0
-        async for range_ in self._ranges(stage, program_id):
-            audited = await self._auditor.audit(stage, range_)
+        audit, ahead = self._auditor.audit, 1
+        if total > self._alone_max * self._steps[stage]:
+            audit, ahead = helpers.audit, helpers.count + 1
+        done, ranges = 0, self._ranges(stage, program_id)
+        async for audited, is_last in _in_order(ranges, partial(audit, stage), ahead):
             done += audited.count
             yield Progress(
                 stage=stage,
                 done=done,
-                total=done if range_.upto is None else max(total, done),
+                total=done if is_last else max(total, done),
                 violations=tuple(audited.violations),
             )
 
     async def _ranges(self, stage: Stage, program_id: ProgramId) -> AsyncIterator[Range]:
         """Ranges of keys that leave no key out."""
+        key, step = _KEYS[stage], self._steps[stage]
         after: str | None = ""
         while after is not None:
             async with self._database.reading() as tx:
-                upto = await store_audit.bound(tx, _KEYS[stage], program_id, after, _STEPS[stage])
+                upto = await store_audit.bound(tx, key, program_id, after, step)
             yield Range(program_id=program_id, after=after, upto=upto)
             after = upto
 
@@ -113,6 +140,26 @@ class Verification:
             yield Progress(
                 stage="referrals", done=done, total=max(total, done), violations=tuple(found)
             )
+
+
+async def _in_order(
+    ranges: AsyncIterator[Range], audit: Callable[[Range], Awaitable[Audited]], ahead: int
+) -> AsyncIterator[tuple[Audited, bool]]:
+    """What comes of ranges, and whether it is the last; at most `ahead` are in work at once."""
+    under_way: deque[asyncio.Future[Audited]] = deque()
+    try:
+        async for range_ in ranges:
+            if len(under_way) == ahead:
+                yield await under_way[0], False
+                under_way.popleft()
+            under_way.append(asyncio.ensure_future(audit(range_)))
+        while under_way:
+            yield await under_way[0], len(under_way) == 1
+            under_way.popleft()
+    finally:
+        for each in under_way:
+            each.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 def _lost(program_id: str, currency_id: str, points: int, total: int) -> Progress:
