@@ -363,9 +363,9 @@ def canonical_text(
     used = ",".join([f"[{use.lot_sequence},{use.points}]" for use in uses])
     return (
         f"[{_quoted(wallet.program_id)},{_quoted(wallet.member_key)},{_quoted(wallet.currency_id)},"
-        f'{sequence},"{change.type.value}",'
+        f'{sequence},"{change.type}",'
         f"{change.available},{change.pending},{change.held},{change.debt},"
-        f'"{change.account.value}",{program_delta},{available_after},'
+        f'"{change.account}",{program_delta},{available_after},'
         f"{_quoted(cause.activity_id)},{_quoted(cause.reference)},{_quoted(cause.reason)},"
         f"{micros(cause.occurred_time)},{micros(cause.now)},{_quoted(cause.explanation)},"
         f"{lot},{_instant(change.lot_available_time)},{_instant(change.lot_expire_time)},"

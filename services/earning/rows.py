@@ -81,12 +81,12 @@ def entry_row(entry: Entry) -> dict[str, object]:
         "member_key": entry.member_key,
         "currency_id": entry.currency_id,
         "sequence": entry.sequence,
-        "type": entry.type.value,
+        "type": entry.type,
         "available_delta": entry.available_delta,
         "pending_delta": entry.pending_delta,
         "held_delta": entry.held_delta,
         "debt_delta": entry.debt_delta,
-        "program_account": entry.program_account.value,
+        "program_account": entry.program_account,
         "program_delta": entry.program_delta,
         "available_after": entry.available_after,
         "activity_id": entry.activity_id,
@@ -276,7 +276,7 @@ def activity_change_row(made: ActivityRecord) -> dict[str, object]:
         "activity_id": made.activity_id,
         "amount_reversed": made.amount_reversed,
         "points_reversed": made.points_reversed,
-        "reversal_way": made.reversal_way.value,
+        "reversal_way": made.reversal_way,
     }
 
 

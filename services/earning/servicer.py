@@ -324,7 +324,7 @@ class EarningServicer(pb_grpc.EarningServiceServicer):
         self, program_id: str, activities: Sequence[activity_pb2.Activity]
     ) -> list[pb.RecordActivityResult]:
         def command(activity: activity_pb2.Activity) -> RecordActivity:
-            return wire.record_from_proto(program_id, activity)
+            return wire.record_from_proto(program_id, activity, path="")
 
         results = await self._submit_all(activities, command)
         return [

@@ -230,6 +230,13 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
     ),
     (
         "RecordActivity",
+        {"activity.payment.paid_in_points_minor": 240_001},
+        "INVALID_ARGUMENT FIELD_VIOLATIONS",
+        "activity.payment.paid_in_points_minor",
+        "must be at most amount_minor, which is 240000",
+    ),
+    (
+        "RecordActivity",
         {"activity.external_reference": "receipt of p1"},
         "ALREADY_EXISTS EXTERNAL_REFERENCE_REUSED",
         "",
