@@ -14,6 +14,7 @@ that command alone. Any other exception undoes the batch, and `shared.group_comm
 culprit.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -23,7 +24,7 @@ import structlog
 from prometheus_client import Counter
 
 from shared import errors, feed_log, keys, record
-from shared.clock import Clock
+from shared.clock import Clock, monotonic
 from shared.database import Database, Tx
 from shared.decision import Decision, Intention
 from shared.feed_log import Admission, FeedRecord, Place, Verdict
@@ -60,6 +61,9 @@ __all__ = [
     "World",
     "partition_of_item",
 ]
+
+_TURN_SECONDS = 0.01
+"""How long decisions go on before others of the process have their turn."""
 
 logger = structlog.get_logger(__name__)
 
@@ -225,7 +229,12 @@ class Executor(Generic[C, W]):
         world = await self._work.load(tx, [todo.command for todo in plan.todos], now)
         put = cast("Callable[[object], None]", world.put)
         settled: list[Settled[C]] = []
+        turn_ends = monotonic() + _TURN_SECONDS
         for todo in plan.todos:
+            if monotonic() > turn_ends:
+                # The world is this batch's own: other callers' turns change nothing of it.
+                await asyncio.sleep(0)
+                turn_ends = monotonic() + _TURN_SECONDS
             decision: Decision[object, object] | None = None
             refusal: errors.Refusal | None = None
             try:

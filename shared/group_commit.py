@@ -113,10 +113,9 @@ class GroupCommit:
     """Queues of one service's write path.
 
     `execute` is `Executor.execute`; `route` gives an item's partition, `park` stores a followed
-    event that cannot be applied. `batch_max` counts decisions (`work.weight_of_item`): their fold
-    must stay under 20 ms, since nothing else runs on the event loop meanwhile; an item that is
-    heavier by itself goes alone. `queue_max` items may wait, a caller beyond that is refused;
-    followers leave half of the queue to callers.
+    event that cannot be applied. `batch_max` counts decisions (`work.weight_of_item`), whose locks
+    are held until the last of them; an item that is heavier by itself goes alone. `queue_max` items
+    may wait, a caller beyond that is refused; followers leave half of the queue to callers.
     """
 
     def __init__(

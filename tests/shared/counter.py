@@ -215,10 +215,10 @@ async def prepare(database: Database) -> None:
     await feed_log.open_feed(database, kernel, partitions=PARTITIONS, incarnation="first")
 
 
-def executor(database: Database) -> Executor[Add, World]:
+def executor(database: Database, work: Counting | None = None) -> Executor[Add, World]:
     return Executor(
         database=database,
-        work=Counting(),
+        work=work or Counting(),
         clock=SimulatedClock(NOW),
         service="counter",
         partitions=PARTITIONS,

@@ -1,7 +1,9 @@
 """The one transaction: keys, refusals, events, followed feeds; on both databases."""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from datetime import datetime
 
 import pytest
 import sqlalchemy as sa
@@ -9,11 +11,22 @@ import sqlalchemy as sa
 from shared import errors, keys
 from shared.batches import Followed, Item, Outcome, Result
 from shared.database import Database
+from shared.decision import Decision
 from shared.faults import is_transient
 from shared.feed_log import FollowedOutOfOrder, PartitionsChanged, open_feed, park
 from shared.ids import SeededIds
 from tests.shared import counter
-from tests.shared.counter import Add, Answer, NotEnough, followed, kernel, member, value_of
+from tests.shared.counter import (
+    Add,
+    Answer,
+    Counter,
+    NotEnough,
+    World,
+    followed,
+    kernel,
+    member,
+    value_of,
+)
 
 
 @pytest.fixture
@@ -74,6 +87,32 @@ async def test_a_token_names_the_last_event_of_the_command(db: Database) -> None
     tokens = [each.token for each in results if isinstance(each, Outcome)]
     assert tokens == ["counter:1:1", "counter:1:2", "counter:2:1"]
     assert await counter.positions(db) == {1: [1, 2], 2: [1]}
+
+
+async def test_others_have_their_turn_while_a_long_batch_is_decided(
+    sqlite_database: Database,
+) -> None:
+    await counter.prepare(sqlite_database)
+    turns, seen = 0, set[int]()
+
+    class Slow(counter.Counting):
+        def decide(self, world: World, command: Add, now: datetime) -> Decision[Counter, Answer]:
+            seen.add(turns)
+            time.sleep(0.004)
+            return super().decide(world, command, now)
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    batch = [Add(member_key=member(number)) for number in range(20)]
+    results = await counter.executor(sqlite_database, work=Slow()).execute(batch)
+    other.cancel()
+    assert values(results) == [1] * 20
+    assert len(seen) > 3
 
 
 # Idempotency -------------------------------------------------------------------------------------
