@@ -58,9 +58,9 @@ class Counts:
     changed_budgets: set[BudgetKey] = field(default_factory=set)
     changed_carried: set[CarryKey] = field(default_factory=set)
 
-    def put(self, counted: Counted) -> None:
-        """Take what a decision counted."""
-        program_id, member_key = counted.place
+    def put(self, counted: Counted, member_key: MemberKey) -> None:
+        """Take what a decision counted, for the member or whom it was merged into."""
+        program_id = counted.place[0]
         for (cap_id, period), points in counted.caps:
             key = (program_id, member_key, cap_id, period)
             self.caps[key] = max(0, self.caps.get(key, 0) + points)
@@ -77,6 +77,27 @@ class Counts:
             if self.carried.get(carry, NOTHING_CARRIED) != carried:
                 self.carried[carry] = carried
                 self.changed_carried.add(carry)
+
+    def follow(self, program_id: ProgramId, source: MemberKey, target: MemberKey) -> None:
+        """Let what counted for a member who ends count for the one who goes on.
+
+        A cap of the day is not there twice for two cards of one person.
+        """
+        place = (program_id, source)
+        caps = [(key, points) for key, points in self.caps.items() if key[:2] == place]
+        carried = [(key[2], rest) for key, rest in self.carried.items() if key[:2] == place]
+        types = [(key[2], number) for key, number in self.types.items() if key[:2] == place]
+        for (_, _, cap_id, period), points in caps:
+            key = (program_id, target, cap_id, period)
+            self.caps[key] = self.caps.get(key, 0) + points
+            self.changed_caps.add(key)
+        for currency_id, rest in carried:
+            carry = (program_id, target, currency_id)
+            self.carried[carry] = self.carried.get(carry, NOTHING_CARRIED) + rest
+            self.changed_carried.add(carry)
+        for type_, number in types:
+            kind = (program_id, target, type_)
+            self.types[kind] = self.types.get(kind, 0) + number
 
     def facts(self, place: Place, needs: Needs, level_id: LevelId, member: object) -> Facts:
         """What rules look at for a member's activity; `member` is what conditions read."""

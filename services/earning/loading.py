@@ -66,7 +66,15 @@ async def load(
     await loading_members.lock(tx, world, loading_members.only(asked))
     await _load_ledger(tx, world, asked, records, now, lock=claim)
     await _load_levels(tx, world, records)
-    await loading_counts.load(tx, world, records, _only(ReverseActivity, asked), lock=claim)
+    merging = loading_members.merged_wallets(world, loading_members.only(asked))
+    await loading_counts.load(
+        tx,
+        world,
+        records,
+        _only(ReverseActivity, asked),
+        {(program_id, member_key) for program_id, member_key, _ in merging},
+        lock=claim,
+    )
     return world
 
 

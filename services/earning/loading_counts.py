@@ -3,7 +3,7 @@
 Programs whose rules look up nothing cost no statement.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from services.earning import counts, store_counts
 from services.earning.commands import RecordActivity, ReverseActivity
@@ -17,10 +17,14 @@ async def load(
     world: World,
     records: Iterable[RecordActivity],
     reversals: Iterable[ReverseActivity],
+    merging: Collection[counts.Place],
     *,
     lock: bool,
 ) -> None:
-    """Fill `world.counts`; wallets are locked already, budgets are locked here, last."""
+    """Fill `world.counts`; wallets are locked already, budgets are locked here, last.
+
+    Of members who may become one everything is loaded that ever counted.
+    """
     caps: set[counts.CountKey] = set()
     budgets: set[counts.BudgetKey] = set()
     carries: set[counts.CarryKey] = set()
@@ -47,12 +51,18 @@ async def load(
             continue
         for cap in counts.caps_of(activity):
             if cap.period:
+                owner = world.owner(activity.program_id, activity.member_key)
                 caps.add((activity.program_id, activity.member_key, cap.cap_id, cap.period))
+                caps.add((activity.program_id, owner, cap.cap_id, cap.period))
             else:
                 budgets.add((activity.program_id, cap.cap_id))
     found = world.counts
+    for place in merging:
+        if place[0] in kinds:
+            kinds[place[0]][0].add(place[1])
     await store_counts.load_caps(tx, found, caps)
     await store_counts.load_remainders(tx, found, carries)
+    await store_counts.load_all(tx, found, merging)
     await store_counts.load_profiles(tx, found, profiles)
     for program_id, (members, types) in kinds.items():
         await store_counts.load_types(tx, found, program_id, members, types)

@@ -30,6 +30,13 @@ _types = (
 )
 
 
+_merged = sa.select(tables.members.c.member_key, tables.members.c.merged_into).where(
+    tables.members.c.program_id == sa.bindparam("program_id"),
+    tables.members.c.merged_into.in_(sa.bindparam("member_keys", expanding=True)),
+    tables.members.c.merged_into != sa.literal_column("''"),
+)
+
+
 async def load_caps(tx: Tx, counts: Counts, keys: Collection[CountKey]) -> None:
     """What caps counted, behind the locks of the members' wallets."""
     for row in await tx.select(tables.cap_counts, list(keys), key=_COUNT):
@@ -57,18 +64,27 @@ async def load_remainders(tx: Tx, counts: Counts, keys: Collection[CarryKey]) ->
         counts.carried[key] = Fraction(row.remainder)
 
 
+async def load_all(tx: Tx, counts: Counts, places: Collection[Place]) -> None:
+    """Everything that caps counted for members and that they carry."""
+    for row in await tx.select(tables.cap_counts, sorted(places), key=_MEMBER):
+        counts.caps[row.program_id, row.member_key, row.cap_id, row.period] = row.points
+    for row in await tx.select(tables.remainders, sorted(places), key=_MEMBER):
+        key = (row.program_id, row.member_key, row.currency_id)
+        counts.carried[key] = Fraction(row.remainder)
+
+
 async def load_types(
     tx: Tx, counts: Counts, program_id: ProgramId, members: Collection[str], types: Collection[str]
 ) -> None:
-    """How many activities of some types members have."""
+    """How many activities of some types members have, with those who were merged into them."""
     if not members or not types:
         return
-    found = await tx.fetch(
-        _types,
-        {"program_id": program_id, "member_keys": sorted(members), "types": sorted(types)},
-    )
-    for row in found:
-        counts.types[program_id, row.member_key, row.type] = row.number
+    keys = {"program_id": program_id, "member_keys": sorted(members)}
+    merged = {row.member_key: row.merged_into for row in await tx.fetch(_merged, keys)}
+    keys["member_keys"] = sorted({*members, *merged})
+    for row in await tx.fetch(_types, {**keys, "types": sorted(types)}):
+        key = (program_id, merged.get(row.member_key, row.member_key), row.type)
+        counts.types[key] = counts.types.get(key, 0) + row.number
 
 
 async def load_profiles(tx: Tx, counts: Counts, places: Collection[Place]) -> None:

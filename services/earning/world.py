@@ -124,7 +124,8 @@ class World:
         if state.level is not None:
             self.levels.append(state.level)
         if state.counted is not None:
-            self.counts.put(state.counted)
+            program_id, member_key = state.counted.place
+            self.counts.put(state.counted, self.owner(program_id, member_key))
         if state.adjustment is not None or state.referred is not None or state.then:
             self._put_rare(state)
 
@@ -168,6 +169,7 @@ class World:
         self.changed_members.setdefault(place, before)
         if after.merged_into:
             self.merged[place] = after.merged_into
+            self.counts.follow(*place, after.merged_into)
             if self.referrals is not None:
                 self.referrals.follow(*place, after.merged_into)
         for name in before.names - after.names:

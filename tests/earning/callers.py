@@ -238,13 +238,15 @@ async def calling(database_url: str, tmp_path: Path, **changes: object) -> Async
                 log_level="error",
             )
         )
-        async with channel(running.address) as opened:
-            caller = Caller(opened)
-            request = pb.ApplyEarningProgramRequest(program=document(**changes))
-            request.options.prune = True
-            await caller.earning.ApplyEarningProgram(request)
-            yield caller
-        await running.stop()
+        try:
+            async with channel(running.address) as opened:
+                caller = Caller(opened)
+                request = pb.ApplyEarningProgramRequest(program=document(**changes))
+                request.options.prune = True
+                await caller.earning.ApplyEarningProgram(request)
+                yield caller
+        finally:
+            await running.stop()
 
 
 async def refused(call: Awaitable[object]) -> tuple[str, str]:
