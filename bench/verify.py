@@ -133,11 +133,13 @@ async def _filler(stub: "EarningServiceAsyncStub", batches: Iterator[int]) -> No
 
 
 def purchase(number: int) -> activity_pb2.Activity:
-    """A purchase of one to three lines, of an amount that is mostly its own."""
+    """A purchase of one to three lines, each one to three pieces of one of 500 goods."""
     made = activity(number)
     del made.lines[1 + number % 3 :]
-    for line in made.lines:
-        line.amount_minor += number * 7_919 % 99_991
+    for at, line in enumerate(made.lines):
+        goods = (number * 7_919 + at * 104_729) % 500
+        line.sku, line.quantity = f"{10_000 + goods}", 1 + (number // 3 + at) % 3
+        line.amount_minor = line.quantity * (99 + goods * 37 % 4_900)
     made.payment.amount_minor = sum([line.amount_minor for line in made.lines])
     return made
 

@@ -7,12 +7,11 @@ is to be told. The rules that violations name are listed in `audit.py`.
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from services.earning import evaluation, explanations
+from services.earning import explanations
 from services.earning.audit import DETAIL_MAX, Violation
 from services.earning.audit_columns import Micros
-from services.earning.domain import EntryType, LevelId
+from services.earning.domain import EntryType
 from services.earning.explanations import Explanation
-from services.earning.rules import Deed, Facts, Rules
 
 # fmt: off
 ActivityColumns: TypeAlias = tuple[
@@ -33,11 +32,9 @@ LineColumns: TypeAlias = tuple[str, int, int, int, int]
 _EARN = EntryType.EARN.value
 
 
-def is_returned(activity: ActivityColumns, lines: Sequence[LineColumns]) -> bool:
-    """Whether anything of it is said to be returned, or may be given back of what paid for it."""
-    if activity[10] or activity[11] or activity[12] or activity[22]:
-        return True
-    return any(line[2] or line[3] or line[4] for line in lines)
+def is_returned(activity: ActivityColumns) -> bool:
+    """Whether it says that anything is returned, or may be given back of what paid for it."""
+    return bool(activity[10] or activity[11] or activity[12] or activity[22])
 
 
 def audit_activity(
@@ -50,44 +47,45 @@ def audit_activity(
 
     `again` is the explanation when deciding again gave the same one.
     """
-    activity_id, points, level_id, version = activity[0], *activity[3:6]
-    expected, found = _booked(activity)
-    if expected != found:
-        yield violation("activity_entry", program_id, activity_id, expected, found)
+    if not _is_booked(activity):
+        yield violation("activity_entry", program_id, activity[0], *_booked(activity))
     try:
         stored = again or explanations.read(activity[6])
     except (ValueError, TypeError):
-        yield violation("activity_lines", program_id, activity_id, "shares", "what is unreadable")
+        yield violation("activity_lines", program_id, activity[0], "shares", "what is unreadable")
         return
     shares = tuple([line[1] for line in lines])
-    explained = (stored[0], stored[1], stored[5], points if lines else 0)
-    if explained != (version, level_id, shares, sum(shares)):
+    points, level_id, version = activity[3:6]
+    if (
+        stored.line_points != shares
+        or stored.level_id != level_id
+        or stored.program_version != version
+        or (lines and sum(shares) != points)
+    ):
+        explained = (stored.program_version, stored.level_id, stored.line_points, points)
         told = (version, level_id, shares, sum(shares))
-        yield violation("activity_lines", program_id, activity_id, explained, told)
+        yield violation("activity_lines", program_id, activity[0], explained, told)
 
 
-def _booked(activity: ActivityColumns) -> tuple[tuple[object, ...], tuple[object, ...]]:
-    """What the entry of an activity must say, nothing when it earned nothing; what it says."""
-    expected: tuple[object, ...] = ()
-    if activity[3]:
-        expected = (_EARN, activity[0], -activity[3], True, *activity[7:10])
-    found: tuple[object, ...] = ()
-    if activity[14] is not None:
-        waits_until = activity[21] if activity[20] else None
-        found = (*activity[14:17], bool(activity[17]), *activity[18:20], waits_until)
-    return expected, found
+def _is_booked(activity: ActivityColumns) -> bool:
+    """Whether its points are booked once, under its name, with its explanation."""
+    points = activity[3]
+    if not points:
+        return activity[14] is None
+    return bool(
+        activity[14] == _EARN
+        and activity[15] == activity[0]
+        and activity[16] == -points
+        and activity[17]
+        and activity[18:20] == activity[7:9]
+        and (activity[21] if activity[20] else None) == activity[9]
+    )
 
 
-def decided(activity: ActivityColumns, rules: Rules, deed: Deed) -> tuple[Explanation, str]:
-    """The explanation of deciding it again, by the rules that decided it, and its text.
-
-    Raises ValueError or TypeError where what was looked up cannot be read, or a refusal.
-    """
-    facts = Facts(level_id=LevelId(activity[4]))
-    if not rules.is_plain:
-        facts = evaluation.looked_up(rules, explanations.read(activity[6]))
-    again = evaluation.decide(rules, deed, facts).explanation
-    return again, explanations.written(again)
+def _booked(activity: ActivityColumns) -> tuple[object, object]:
+    """What the entry of an activity must say, and what it says."""
+    expected = (_EARN, activity[0], -activity[3], True, *activity[7:10])
+    return expected if activity[3] else "no entry", tuple(activity[14:22])
 
 
 def violation(

@@ -78,7 +78,8 @@ class WalletAudit:
             sequence += 1
             if number != sequence:
                 self._expect("entry_sequence", number, sequence, number)
-            used = ",".join([f"[{name},{points}]" for name, points in uses_of(number, ())])
+            taken = uses_of(number)
+            used = ",".join([f"[{name},{points}]" for name, points in taken]) if taken else ""
             text = (
                 f'{prefix},{number},"{type_}",{available},{pending},{held},{debt},'
                 f'"{account}",{delta},{after},{_quoted(activity)},{_quoted(reference)},'

@@ -28,6 +28,7 @@ from services.earning import (
 )
 from services.earning.audit import Violation
 from services.earning.audit_columns import EntryColumns, Owner
+from services.earning.audit_decisions import Decisions
 from services.earning.audit_wallets import WalletAudit
 from services.earning.documents import EarningPrograms
 from services.earning.domain import (
@@ -38,7 +39,7 @@ from services.earning.domain import (
     ProgramId,
     Wallet,
 )
-from services.earning.rules import Deed, Program
+from services.earning.rules import Program
 from services.earning.store_audit import Owned, Range
 from shared.database import Database, Tx
 from shared.errors import Refusal
@@ -72,7 +73,7 @@ class Auditor:
     def __init__(self, database: Database, programs: EarningPrograms) -> None:
         self._database = database
         self._programs = programs
-        self._versions: dict[tuple[str, int], Program] = {}
+        self._versions: dict[tuple[str, int], Decisions] = {}
 
     async def audit(self, stage: Stage, range_: Range) -> Audited:
         """Verify one piece."""
@@ -109,7 +110,7 @@ class Auditor:
         recorded = await store_audit_activities.recorded(tx, range_)
         program_id, told = range_.program_id, set(recorded.told)
         violations: list[Violation] = []
-        deeds: dict[str, tuple[Program, Deed]] = {}
+        decided: dict[str, Program] = {}
         for number, activity in enumerate(recorded.activities):
             if not number % _SERVING:
                 await asyncio.sleep(0)
@@ -117,14 +118,13 @@ class Auditor:
             lines = recorded.lines.get(activity_id, ())
             if activity_id not in recorded.erased:
                 try:
-                    program = await self._version(tx, program_id, activity[5])
-                    deed = wire.deed_of(activity[2])
-                    again, text = audit_activities.decided(activity, program.rules, deed)
+                    version = await self._version(tx, program_id, activity[5])
+                    again, text = version.again(activity)
                 except (Refusal, DecodeError, ValueError, TypeError) as error:
                     text = f"{type(error).__name__}: {error}"
                 else:
-                    if activity_id in told or program.others:
-                        deeds[activity_id] = program, deed
+                    if activity_id in told or version.program.others:
+                        decided[activity_id] = version.program
                 if text != activity[6]:
                     again = None
                     violations.append(
@@ -133,22 +133,22 @@ class Auditor:
                         )
                     )
             violations += audit_activities.audit_activity(program_id, activity, lines, again)
-            if audit_activities.is_returned(activity, lines):
+            if audit_activities.is_returned(activity):
                 told.add(activity_id)
-        violations += await _told(tx, program_id, told | deeds.keys(), deeds)
+        violations += await _told(tx, program_id, told | decided.keys(), decided)
         return Audited(count=len(recorded.activities), violations=violations)
 
-    async def _version(self, tx: Tx, program_id: ProgramId, version: int) -> Program:
+    async def _version(self, tx: Tx, program_id: ProgramId, version: int) -> Decisions:
         """The version of a program, asked for once. Refuses ProgramVersionNotFound."""
         key = (program_id, version)
         if key not in self._versions:
             found = await self._programs.at_version(tx, program_id, version)
-            self._versions[key] = found.program
+            self._versions[key] = Decisions(found.program, found.version.content)
         return self._versions[key]
 
 
 async def _told(
-    tx: Tx, program_id: ProgramId, told: Collection[str], deeds: Mapping[str, tuple[Program, Deed]]
+    tx: Tx, program_id: ProgramId, told: Collection[str], decided: Mapping[str, Program]
 ) -> list[Violation]:
     """What is wrong with returns, and with earnings of further currencies."""
     records = await store_audit_activities.records_of(tx, program_id, told)
@@ -166,8 +166,9 @@ async def _told(
         violations += audit_further.audit_activity(
             record, entries.get(name, {}), further.get(name, {})
         )
-        if name in deeds:
-            violations += audit_further.audit_decision(record, *deeds[name])
+        if name in decided:
+            deed = wire.deed_of(record.content)
+            violations += audit_further.audit_decision(record, decided[name], deed)
     return violations
 
 

@@ -61,8 +61,8 @@ _named = [
 class Recorded:
     """What is stored of some activities; `lines` are in their order, by activity.
 
-    `told` are those that other rows tell of: returns, or further currencies. `erased` are those
-    that lost what their members' erasure took.
+    `told` are those that other rows tell of: returns, returned lines, or further currencies.
+    `erased` are those that lost what their members' erasure took.
     """
 
     activities: Sequence[ActivityColumns]
@@ -75,12 +75,15 @@ async def recorded(tx: Tx, range_: Range) -> Recorded:
     """What is stored of a range of activities."""
     keys = range_.keys
     found = cast("Sequence[ActivityColumns]", await tx.plain(_booked.of(range_), keys))
-    lines: dict[str, list[LineColumns]] = {}
-    for line in cast("Sequence[LineColumns]", await tx.plain(_lines_of.of(range_), keys)):
-        lines.setdefault(line[0], []).append(line)
     told = {
         str(row[0]) for statement in _named for row in await tx.plain(statement.of(range_), keys)
     }
+    lines: dict[str, list[LineColumns]] = {}
+    for line in cast("Sequence[LineColumns]", await tx.plain(_lines_of.of(range_), keys)):
+        activity_id, _, quantity, amount, points = line
+        lines.setdefault(activity_id, []).append(line)
+        if quantity or amount or points:
+            told.add(activity_id)
     marked = {each[0]: each[1] for each in found if each[13]}
     erasable = await _erasable(tx, range_.program_id, marked.values())
     return Recorded(

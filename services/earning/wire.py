@@ -256,17 +256,31 @@ def refund_from_proto(request: pb.RefundCaptureRequest) -> RefundCapture:
 def deed_of(content: bytes) -> rules.Deed:
     """What rules look at, of a stored activity."""
     view = activity_pb2.Activity.FromString(content)
+    lines = list(view.lines)
     return rules.Deed(
         type=view.type,
         amount=view.payment.amount_minor if view.HasField("payment") else None,
-        lines=[BoughtLine(quantity=line.quantity, amount=line.amount_minor) for line in view.lines],
+        lines=[BoughtLine(quantity=line.quantity, amount=line.amount_minor) for line in lines],
         view=view,
-        line_views=view.lines,
+        line_views=lines,
         occurred_time=instant(view.occurred_time),
         source=view.source,
         currency_code=view.payment.currency_code,
         paid_in_points=view.payment.paid_in_points_minor,
     )
+
+
+UNLIKE = ("activity_id", "external_reference", "occurred_time")
+"""Fields by which stored activities differ in which the same was done."""
+
+
+def likeness(content: bytes) -> bytes:
+    """A stored activity without the fields of `UNLIKE`. Raises DecodeError."""
+    view = activity_pb2.Activity.FromString(content)
+    view.ClearField("activity_id")
+    view.ClearField("external_reference")
+    view.ClearField("occurred_time")
+    return view.SerializeToString(deterministic=True)
 
 
 def line_items(content: bytes) -> tuple[bytes, ...]:
