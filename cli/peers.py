@@ -16,6 +16,7 @@ from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceStub
 from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceStub
 from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceStub
 from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceStub
+from guerdon.earning.v1.seal_service_pb2_grpc import SealServiceStub
 from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from guerdon.gamification.v1.gamification_service_pb2_grpc import GamificationServiceStub
 from guerdon.gamification.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceAsyncStub
     from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceAsyncStub
     from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceAsyncStub
+    from guerdon.earning.v1.seal_service_pb2_grpc import SealServiceAsyncStub
     from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceAsyncStub
     from guerdon.gamification.v1.gamification_service_pb2_grpc import GamificationServiceAsyncStub
     from guerdon.gamification.v1.leaderboard_service_pb2_grpc import LeaderboardServiceAsyncStub
@@ -48,6 +50,7 @@ class Peers:
     members: "MemberServiceAsyncStub"
     points: "PointsServiceAsyncStub"
     referrals: "ReferralServiceAsyncStub"
+    seals: "SealServiceAsyncStub"
     tiers: "TiersServiceAsyncStub"
     redemption: "RedemptionServiceAsyncStub"
     gamification: "GamificationServiceAsyncStub"
@@ -69,6 +72,7 @@ async def connected(addresses: Mapping[str, str]) -> AsyncIterator[Peers]:
             members=MemberServiceStub(channels["earning"]),
             points=PointsServiceStub(channels["earning"]),
             referrals=ReferralServiceStub(channels["earning"]),
+            seals=SealServiceStub(channels["earning"]),
             tiers=TiersServiceStub(channels["tiers"]),
             redemption=RedemptionServiceStub(channels["redemption"]),
             gamification=GamificationServiceStub(channels["gamification"]),

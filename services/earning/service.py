@@ -4,28 +4,33 @@ from guerdon.earning.v1.earning_service_pb2_grpc import add_EarningServiceServic
 from guerdon.earning.v1.member_service_pb2_grpc import add_MemberServiceServicer_to_server
 from guerdon.earning.v1.points_service_pb2_grpc import add_PointsServiceServicer_to_server
 from guerdon.earning.v1.referral_service_pb2_grpc import add_ReferralServiceServicer_to_server
+from guerdon.earning.v1.seal_service_pb2_grpc import add_SealServiceServicer_to_server
 from services.earning import (
     documents,
     servicer,
     servicer_members,
     servicer_points,
     servicer_referrals,
+    servicer_seals,
     tables,
 )
 from services.earning.documents import SOURCE, Documents
 from services.earning.erasure import Erasure
 from services.earning.followers import commands_of
 from services.earning.jobs import ExpireHolds, SettleWallets
+from services.earning.jobs_seals import SealDays
 from services.earning.operations import EarningWork
 from services.earning.queries import Queries
 from services.earning.queries_members import MemberQueries
 from services.earning.queries_points import PointsQueries
 from services.earning.queries_referrals import ReferralQueries
+from services.earning.queries_seals import SealQueries
 from services.earning.queries_stories import Stories
 from services.earning.servicer import EarningServicer
 from services.earning.servicer_members import MemberServicer
 from services.earning.servicer_points import PointsServicer
 from services.earning.servicer_referrals import ReferralServicer
+from services.earning.servicer_seals import SealServicer
 from services.earning.settings import Settings
 from services.earning.verification import Verification
 from shared import assembly
@@ -73,13 +78,16 @@ async def start(
     erasure = Erasure(base.database, settings.partitions)
     expire = ExpireHolds(base.database, writing.jobs_commit, base.clock)
     settle = SettleWallets(base.database, writing.jobs_commit, base.clock)
+    seals = SealServicer(SealQueries(base.database, programs))
+    sealing = SealDays(base.database, programs, base.clock)
     parts = Parts(
         servicers=[
             (add_EarningServiceServicer_to_server, earning, servicer.NAME),
             (add_MemberServiceServicer_to_server, members, servicer_members.NAME),
             (add_PointsServiceServicer_to_server, points, servicer_points.NAME),
             (add_ReferralServiceServicer_to_server, referrals, servicer_referrals.NAME),
+            (add_SealServiceServicer_to_server, seals, servicer_seals.NAME),
         ],
-        jobs=(applied.job(), expire.job(), settle.job(), erasure.job()),
+        jobs=(applied.job(), expire.job(), settle.job(), erasure.job(), sealing.job()),
     )
     return await assembly.start(base, writing, parts)

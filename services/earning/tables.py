@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from services.earning import tables_points, tables_referrals
+from services.earning import tables_points, tables_referrals, tables_seals
 from services.earning.tables_earnings import further_tables
 from services.earning.tables_triggers import append_only
 from shared.database import Day, Instant, new_metadata
@@ -384,9 +384,10 @@ remainders = Table(
 )
 adjustments = tables_points.adjustments(metadata)
 referral_codes, referrals, referral_entries = tables_referrals.referral_tables(metadata)
+seals, seal_chunks = tables_seals.seal_tables(metadata)
 
 
-for _table in (entries, lot_uses):
+for _table in (entries, lot_uses, seals, seal_chunks):
     for _dialect, _statement in append_only(_table.name):
         _ddl = DDL(_statement)  # type: ignore[no-untyped-call]
         event.listen(_table, "after_create", _ddl.execute_if(dialect=_dialect))

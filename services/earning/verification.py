@@ -2,7 +2,7 @@
 
 Stages: "wallets" (entries, balances, lots, holds, chains), "activities" (entries, shares,
 reversals, and the decision itself by the version of the rules that made it) and, of programs that
-have any, "referrals" (exactly their entries). The rules that a
+have any, "referrals" (exactly their entries) and "seals" (`audit_seals.py`). The rules that a
 violation may name are listed in `audit.py`.
 Members, and activities, are taken a range at a time (`auditing.py`), each from one snapshot, so
 that a ledger in use can be verified and no transaction is open while a caller reads slowly; those
@@ -19,6 +19,7 @@ from services.earning import (
     audit_referrals,
     store_audit,
     store_audit_referrals,
+    store_audit_seals,
     store_referrals,
     tables,
 )
@@ -74,6 +75,7 @@ class Verification:
                     self._audited(Stage.WALLETS, each, helpers),
                     self._audited(Stage.ACTIVITIES, each, helpers),
                     self._referrals(each),
+                    self._seals(each),
                 )
                 for stage in stages:
                     async for progress in stage:
@@ -117,6 +119,13 @@ class Verification:
                 upto = await store_audit.bound(tx, key, program_id, after, step)
             yield Range(program_id=program_id, after=after, upto=upto)
             after = upto
+
+    async def _seals(self, program_id: ProgramId) -> AsyncIterator[Progress]:
+        async with self._database.reading() as tx:
+            total = await store_audit.count(tx, tables.wallets, program_id)
+        ranges = self._ranges(Stage.WALLETS, program_id)
+        async for progress in store_audit_seals.audited(self._database, program_id, total, ranges):
+            yield progress
 
     async def _referrals(self, program_id: ProgramId) -> AsyncIterator[Progress]:
         async with self._database.reading() as tx:

@@ -17,6 +17,7 @@ from guerdon.earning.v1 import member_service_pb2 as members
 from guerdon.earning.v1 import points_service_pb2 as points
 from guerdon.earning.v1 import program_pb2 as earning_program
 from guerdon.earning.v1 import referral_service_pb2 as referrals
+from guerdon.earning.v1 import seal_service_pb2 as seals
 from guerdon.feed.v1 import feed_service_pb2 as feed
 from guerdon.gamification.v1 import gamification_service_pb2 as gamification
 from guerdon.gamification.v1 import leaderboard_service_pb2 as boards
@@ -185,6 +186,7 @@ async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
         **_of_members(),
         **_of_points(asked.adjustment.adjustment_id),
         **_of_referrals(code),
+        **_of_seals(),
         **_of_others(programs, redeemed.redemption_id),
         **_of_games(programs),
     }
@@ -356,6 +358,14 @@ def _of_referrals(code: str) -> Valid:
         "ListReferrals": referrals.ListReferralsRequest(
             **ANN, state=referral_pb2.Referral.STATE_CLAIMED, page_size=1
         ),
+    }
+
+
+def _of_seals() -> Valid:
+    return {
+        "ListSeals": seals.ListSealsRequest(program_id=SHOP, page_size=1),
+        "GetSeal": seals.GetSealRequest(program_id=SHOP),
+        "ProveWallet": seals.ProveWalletRequest(**ANN, currency_id="points"),
     }
 
 

@@ -19,6 +19,7 @@ from guerdon.earning.v1 import (
     member_service_pb2,
     points_service_pb2,
     referral_service_pb2,
+    seal_service_pb2,
 )
 from guerdon.feed.v1 import feed_service_pb2
 from guerdon.gamification.v1 import gamification_service_pb2, leaderboard_service_pb2
@@ -38,6 +39,7 @@ OWNERS: Mapping[str, tuple[Any, ...]] = {
         member_service_pb2,
         points_service_pb2,
         referral_service_pb2,
+        seal_service_pb2,
     ),
     "tiers": (tiers_service_pb2,),
     "redemption": (redemption_service_pb2,),

@@ -103,7 +103,15 @@ def blocks(kind: str) -> list[tuple[str, str]]:
 
 def test_code_blocks_are_of_a_kind_that_is_run() -> None:
     kinds = {kind for page in PAGES for kind, _ in FENCE.findall(page.read_text())}
-    assert kinds <= {"", "yaml", "console"}
+    assert kinds <= {"", "yaml", "console", "python"}
+
+
+@pytest.mark.parametrize(("page", "code"), blocks("python"))
+def test_the_python_of_a_page_runs_with_nothing_of_ours(page: str, code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-"], input=code, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{page}: {done.stderr}"
 
 
 @pytest.mark.parametrize(("page", "code"), blocks(""))

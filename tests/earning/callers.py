@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, TypedDict
 import grpc
 import pytest
 
-from guerdon.earning.v1 import activity_pb2, ledger_pb2, member_pb2, referral_pb2
+from guerdon.earning.v1 import activity_pb2, ledger_pb2, member_pb2, referral_pb2, seal_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import member_service_pb2 as members_pb
 from guerdon.earning.v1 import points_pb2 as points_types
 from guerdon.earning.v1 import points_service_pb2 as points_pb
 from guerdon.earning.v1 import referral_service_pb2 as referrals_pb
+from guerdon.earning.v1 import seal_service_pb2 as seals_pb
 from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceStub
 from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceStub
 from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceStub
 from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceStub
+from guerdon.earning.v1.seal_service_pb2_grpc import SealServiceStub
 from guerdon.feed.v1 import feed_service_pb2 as feed_pb
 from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from services.earning import service
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceAsyncStub
     from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceAsyncStub
     from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceAsyncStub
+    from guerdon.earning.v1.seal_service_pb2_grpc import SealServiceAsyncStub
 
 PARTITIONS = 16
 
@@ -67,6 +70,10 @@ class Caller:
     @property
     def referrals(self) -> "ReferralServiceAsyncStub":
         return ReferralServiceStub(self.channel)
+
+    @property
+    def seals(self) -> "SealServiceAsyncStub":
+        return SealServiceStub(self.channel)
 
     def key(self) -> Key:
         return Key(request_id=f"q-{next(self.numbers)}", program_id=PROGRAM)
@@ -188,6 +195,15 @@ class Caller:
     async def referral(self, member_id: str) -> referral_pb2.Referral:
         request = referrals_pb.GetReferralRequest(program_id=PROGRAM, member_id=member_id)
         return (await self.referrals.GetReferral(request)).referral
+
+    async def listed_seals(self) -> list[seal_pb2.Seal]:
+        """All seals, the latest day first."""
+        request = seals_pb.ListSealsRequest(program_id=PROGRAM, page_size=1_000)
+        return list((await self.seals.ListSeals(request)).seals)
+
+    async def proof(self, member_id: str = "ann", day: str = "") -> seal_pb2.WalletProof:
+        request = seals_pb.ProveWalletRequest(program_id=PROGRAM, member_id=member_id, day=day)
+        return (await self.seals.ProveWallet(request)).proof
 
     async def give_back(self, activity_id: str, amount: int = 0) -> None:
         """Reverse an activity, or an amount of it."""

@@ -31,6 +31,7 @@ from services.earning.domain import (
 from services.earning.events import Recorded
 from services.earning.expiry import CurrencyPolicy
 from services.earning.jobs import ExpireHolds, SettleWallets
+from services.earning.jobs_seals import SealDays
 from services.earning.operations import EarningWork
 from services.earning.points_records import Adjustment, Extended, Transferred
 from services.earning.queries import Queries, WalletNow
@@ -189,10 +190,12 @@ class Node:
             ids=self.ids,
         )
         self.queries = Queries(database, programs, self.work, clock)
+        self.programs = programs
         self.documents = Documents(database, programs, clock)
         self.verification = Verification(database, programs)
         self.expire_holds = ExpireHolds(database, self.group_commit, clock)
         self.settle_wallets = SettleWallets(database, self.group_commit, clock)
+        self.seal_days = SealDays(database, programs, clock)
 
     def request_id(self) -> str:
         return f"r-{self.ids.new()}"
@@ -322,6 +325,13 @@ class Node:
         while await self.settle_wallets.due():
             done += await self.settle_wallets.run()
         return done
+
+    async def seal(self) -> int:
+        """Run the job until no day is due; how many pieces it took."""
+        pieces = 0
+        while await self.seal_days.due():
+            pieces += bool(await self.seal_days.run())
+        return pieces
 
     async def refund(self, hold_id: str, points: int = 0) -> Hold:
         request = pb.RefundCaptureRequest(

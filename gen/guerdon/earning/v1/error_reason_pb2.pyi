@@ -337,6 +337,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "ENTRY_NOT_FOUND", "domain": "guerdon", "metadata": {"sequence": "7"}}
     """
+    ERROR_REASON_SEAL_NOT_FOUND: _ErrorReason.ValueType  # 104
+    """NOT_FOUND: the day of the program has no seal; empty means that no day has one yet.
+
+    {"reason": "SEAL_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop", "day": "2026-10-31"}}
+    """
+    ERROR_REASON_WALLET_NOT_SEALED: _ErrorReason.ValueType  # 105
+    """NOT_FOUND: the wallet had no entry by the end of the day.
+
+    {"reason": "WALLET_NOT_SEALED", "domain": "guerdon", "metadata": {"member_id": "17850", "day": "2026-10-31"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -657,5 +667,15 @@ ERROR_REASON_ENTRY_NOT_FOUND: ErrorReason.ValueType  # 103
 """NOT_FOUND: the wallet has no entry of this number, or the activity has none.
 
 {"reason": "ENTRY_NOT_FOUND", "domain": "guerdon", "metadata": {"sequence": "7"}}
+"""
+ERROR_REASON_SEAL_NOT_FOUND: ErrorReason.ValueType  # 104
+"""NOT_FOUND: the day of the program has no seal; empty means that no day has one yet.
+
+{"reason": "SEAL_NOT_FOUND", "domain": "guerdon", "metadata": {"program_id": "giftshop", "day": "2026-10-31"}}
+"""
+ERROR_REASON_WALLET_NOT_SEALED: ErrorReason.ValueType  # 105
+"""NOT_FOUND: the wallet had no entry by the end of the day.
+
+{"reason": "WALLET_NOT_SEALED", "domain": "guerdon", "metadata": {"member_id": "17850", "day": "2026-10-31"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
