@@ -1,4 +1,4 @@
-"""The commands of auditors: the seals of days."""
+"""The commands of auditors: the seals of days, and statements of months."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ ProgramId = Annotated[str, typer.Option("--program", help="The program's identif
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (seals,):
+    for command in (seals, statement):
         app.command()(command)
 
 
@@ -55,3 +55,28 @@ def seals(
         shell.write_json(json.dumps([json_format.MessageToDict(each) for each in found]))
     else:
         out.print(auditing.seals_table(found))
+
+
+def statement(
+    member: Annotated[str, typer.Argument(help="The member, by any of its identifiers.")],
+    month: Annotated[str, typer.Option(help="The month, as 2026-10.")],
+    program: ProgramId = "giftshop",
+    var: Var = Path("var"),
+    currency: Annotated[str, typer.Option(help="The points currency; the first by default.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show a month of a member's wallet: what it had, what moved, and what it has."""
+    from google.protobuf import json_format
+
+    from cli import auditing
+    from cli.peers import reached
+
+    async def run() -> auditing.StatementPage:
+        async with reached(var) as peers:
+            return await auditing.statement(peers, program, member, currency, month)
+
+    found = shell.run(run())
+    if as_json:
+        shell.write_json(json.dumps(json_format.MessageToDict(found)))
+    else:
+        out.print(auditing.statement_page(found))

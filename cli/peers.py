@@ -17,6 +17,7 @@ from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceStub
 from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceStub
 from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceStub
 from guerdon.earning.v1.seal_service_pb2_grpc import SealServiceStub
+from guerdon.earning.v1.statement_service_pb2_grpc import StatementServiceStub
 from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from guerdon.gamification.v1.gamification_service_pb2_grpc import GamificationServiceStub
 from guerdon.gamification.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceAsyncStub
     from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceAsyncStub
     from guerdon.earning.v1.seal_service_pb2_grpc import SealServiceAsyncStub
+    from guerdon.earning.v1.statement_service_pb2_grpc import StatementServiceAsyncStub
     from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceAsyncStub
     from guerdon.gamification.v1.gamification_service_pb2_grpc import GamificationServiceAsyncStub
     from guerdon.gamification.v1.leaderboard_service_pb2_grpc import LeaderboardServiceAsyncStub
@@ -51,6 +53,7 @@ class Peers:
     points: "PointsServiceAsyncStub"
     referrals: "ReferralServiceAsyncStub"
     seals: "SealServiceAsyncStub"
+    statements: "StatementServiceAsyncStub"
     tiers: "TiersServiceAsyncStub"
     redemption: "RedemptionServiceAsyncStub"
     gamification: "GamificationServiceAsyncStub"
@@ -73,6 +76,7 @@ async def connected(addresses: Mapping[str, str]) -> AsyncIterator[Peers]:
             points=PointsServiceStub(channels["earning"]),
             referrals=ReferralServiceStub(channels["earning"]),
             seals=SealServiceStub(channels["earning"]),
+            statements=StatementServiceStub(channels["earning"]),
             tiers=TiersServiceStub(channels["tiers"]),
             redemption=RedemptionServiceStub(channels["redemption"]),
             gamification=GamificationServiceStub(channels["gamification"]),

@@ -5,6 +5,9 @@ from guerdon.earning.v1.member_service_pb2_grpc import add_MemberServiceServicer
 from guerdon.earning.v1.points_service_pb2_grpc import add_PointsServiceServicer_to_server
 from guerdon.earning.v1.referral_service_pb2_grpc import add_ReferralServiceServicer_to_server
 from guerdon.earning.v1.seal_service_pb2_grpc import add_SealServiceServicer_to_server
+from guerdon.earning.v1.statement_service_pb2_grpc import (
+    add_StatementServiceServicer_to_server,
+)
 from services.earning import (
     documents,
     servicer,
@@ -12,6 +15,7 @@ from services.earning import (
     servicer_points,
     servicer_referrals,
     servicer_seals,
+    servicer_statements,
     tables,
 )
 from services.earning.documents import SOURCE, Documents
@@ -25,12 +29,14 @@ from services.earning.queries_members import MemberQueries
 from services.earning.queries_points import PointsQueries
 from services.earning.queries_referrals import ReferralQueries
 from services.earning.queries_seals import SealQueries
+from services.earning.queries_statements import StatementQueries
 from services.earning.queries_stories import Stories
 from services.earning.servicer import EarningServicer
 from services.earning.servicer_members import MemberServicer
 from services.earning.servicer_points import PointsServicer
 from services.earning.servicer_referrals import ReferralServicer
 from services.earning.servicer_seals import SealServicer
+from services.earning.servicer_statements import StatementServicer
 from services.earning.settings import Settings
 from services.earning.verification import Verification
 from shared import assembly
@@ -79,6 +85,7 @@ async def start(
     expire = ExpireHolds(base.database, writing.jobs_commit, base.clock)
     settle = SettleWallets(base.database, writing.jobs_commit, base.clock)
     seals = SealServicer(SealQueries(base.database, programs))
+    statements = StatementServicer(StatementQueries(base.database, programs))
     sealing = SealDays(base.database, programs, base.clock)
     parts = Parts(
         servicers=[
@@ -87,6 +94,7 @@ async def start(
             (add_PointsServiceServicer_to_server, points, servicer_points.NAME),
             (add_ReferralServiceServicer_to_server, referrals, servicer_referrals.NAME),
             (add_SealServiceServicer_to_server, seals, servicer_seals.NAME),
+            (add_StatementServiceServicer_to_server, statements, servicer_statements.NAME),
         ],
         jobs=(applied.job(), expire.job(), settle.job(), erasure.job(), sealing.job()),
     )

@@ -18,6 +18,7 @@ from guerdon.earning.v1 import points_service_pb2 as points
 from guerdon.earning.v1 import program_pb2 as earning_program
 from guerdon.earning.v1 import referral_service_pb2 as referrals
 from guerdon.earning.v1 import seal_service_pb2 as seals
+from guerdon.earning.v1 import statement_service_pb2 as statements
 from guerdon.feed.v1 import feed_service_pb2 as feed
 from guerdon.gamification.v1 import gamification_service_pb2 as gamification
 from guerdon.gamification.v1 import leaderboard_service_pb2 as boards
@@ -366,6 +367,9 @@ def _of_seals() -> Valid:
         "ListSeals": seals.ListSealsRequest(program_id=SHOP, page_size=1),
         "GetSeal": seals.GetSealRequest(program_id=SHOP),
         "ProveWallet": seals.ProveWalletRequest(**ANN, currency_id="points"),
+        "GetStatement": statements.GetStatementRequest(
+            **ANN, currency_id="points", month="2010-12", page_size=1
+        ),
     }
 
 

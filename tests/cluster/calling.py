@@ -20,6 +20,7 @@ from guerdon.earning.v1 import (
     points_service_pb2,
     referral_service_pb2,
     seal_service_pb2,
+    statement_service_pb2,
 )
 from guerdon.feed.v1 import feed_service_pb2
 from guerdon.gamification.v1 import gamification_service_pb2, leaderboard_service_pb2
@@ -40,6 +41,7 @@ OWNERS: Mapping[str, tuple[Any, ...]] = {
         points_service_pb2,
         referral_service_pb2,
         seal_service_pb2,
+        statement_service_pb2,
     ),
     "tiers": (tiers_service_pb2,),
     "redemption": (redemption_service_pb2,),

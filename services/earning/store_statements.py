@@ -1,0 +1,69 @@
+"""Sums of a wallet's entries up to an instant, and between two."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from services.earning import tables
+from services.earning.domain import Account, CurrencyId, MemberKey, ProgramId
+from services.earning.statements import Balance
+from shared.database import Tx, to_micros
+
+_entries = tables.entries.c
+_of_wallet = (
+    _entries.program_id == sa.bindparam("program_id"),
+    _entries.member_key == sa.bindparam("member_key"),
+    _entries.currency_id == sa.bindparam("currency_id"),
+)
+_last = (
+    sa.select(_entries.sequence)
+    .where(*_of_wallet, _entries.create_time < sa.bindparam("at", type_=sa.BigInteger))
+    .order_by(_entries.sequence.desc())
+    .limit(1)
+)
+
+
+def _sum(column: sa.ColumnElement[int], name: str) -> sa.Label[int]:
+    return sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger).label(name)
+
+
+_balance = sa.select(
+    _sum(_entries.available_delta, "available"),
+    _sum(_entries.pending_delta, "pending"),
+    _sum(_entries.held_delta, "held"),
+    _sum(_entries.debt_delta, "debt"),
+).where(*_of_wallet, _entries.sequence <= sa.bindparam("upto"))
+_moved = (
+    sa.select(_entries.program_account, _sum(_entries.program_delta, "points"))
+    .where(
+        *_of_wallet,
+        _entries.sequence > sa.bindparam("after"),
+        _entries.sequence <= sa.bindparam("upto"),
+    )
+    .group_by(_entries.program_account)
+)
+
+WalletKey = tuple[ProgramId, MemberKey, CurrencyId]
+
+
+def _keys(key: WalletKey) -> dict[str, object]:
+    return {"program_id": key[0], "member_key": key[1], "currency_id": key[2]}
+
+
+async def last_before(tx: Tx, key: WalletKey, at: datetime) -> int:
+    """The number of the wallet's last entry that was booked before an instant, 0 for none."""
+    found = await tx.fetch(_last, {**_keys(key), "at": to_micros(at)})
+    return int(found[0].sequence) if found else 0
+
+
+async def balance(tx: Tx, key: WalletKey, upto: int) -> Balance:
+    """What the wallet has after an entry."""
+    (row,) = await tx.fetch(_balance, {**_keys(key), "upto": upto})
+    return Balance(available=row.available, pending=row.pending, held=row.held, debt=-row.debt)
+
+
+async def moved(tx: Tx, key: WalletKey, after: int, upto: int) -> Mapping[Account, int]:
+    """What the program's accounts got by the entries between two, the second included."""
+    found = await tx.fetch(_moved, {**_keys(key), "after": after, "upto": upto})
+    return {Account(row.program_account): row.points for row in found}
