@@ -44,6 +44,7 @@ from shared.work import (
     Work,
     World,
     partition_of_item,
+    told_awaited,
 )
 
 __all__ = [
@@ -200,6 +201,9 @@ class Executor(Generic[C, W]):
         identity = key.identity
         before = stored.get(identity)
         first = plan.first.get(identity)
+        if before is not None and before.is_reserved:
+            before = None
+            command = told_awaited(command)
         if before is None and first is None:
             todo = _Todo(index=index, command=command, key=key)
             plan.first[identity] = todo

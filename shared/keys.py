@@ -6,7 +6,7 @@ Copies of one request therefore meet at the key: the second waits for the first 
 then reads its answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from sqlalchemy import Table, bindparam, delete, select, tuple_
@@ -18,6 +18,7 @@ from shared.values import value
 Identity: TypeAlias = tuple[str, str, str]
 
 _KEY = ("program_id", "scope", "request_id")
+_RESERVED = ""
 
 
 @value
@@ -40,7 +41,10 @@ class RequestKey:
 
 @value
 class StoredAnswer:
-    """What a key was settled with: JSON text of an answer or of a refusal, and its last event."""
+    """What a key was settled with: JSON text of an answer or of a refusal, and its last event.
+
+    One that was only reserved (`reserve`) has not been settled: whoever claims it has it.
+    """
 
     digest: str
     answer: str | None
@@ -48,12 +52,18 @@ class StoredAnswer:
     partition: int | None
     position: int | None
 
+    @property
+    def is_reserved(self) -> bool:
+        """Whether something waits for the request, which nobody had sent before."""
+        return self.digest == _RESERVED
+
 
 async def claim(
     tx: Tx, table: Table, keys: Sequence[RequestKey]
 ) -> Mapping[Identity, StoredAnswer]:
     """Claims every key that is new; gives back what was stored with the others.
 
+    Reserved ones are claimed, and given back as such.
     Waits for a first copy that another transaction has not committed yet.
     What it stored is read by a second statement, because the snapshot of the first is older.
     Raises TryAgain when a key was let go at that very moment.
@@ -74,8 +84,22 @@ async def claim(
     if len(claimed) == len(wanted):
         return {}
     ours = {tuple(row) for row in claimed}
-    taken = [identity for identity in wanted if identity not in ours]
-    stored = {
+    stored = await _stored(tx, table, [each for each in wanted if each not in ours])
+    reserved = sorted(each for each, answer in stored.items() if answer.is_reserved)
+    if reserved:
+        # Of several who claim a reserved key the first to lock it has it.
+        stored |= await _stored(tx, table, reserved, lock=True)
+        mine = [each for each in reserved if stored[each].is_reserved]
+        # Made anew, so that it is kept as long from now on as any other.
+        await tx.delete(table, mine, key=_KEY)
+        await tx.insert(table, [rows[list(wanted).index(each)] for each in mine])
+    return stored
+
+
+async def _stored(
+    tx: Tx, table: Table, taken: Sequence[Identity], *, lock: bool = False
+) -> dict[Identity, StoredAnswer]:
+    found = {
         (row.program_id, row.scope, row.request_id): StoredAnswer(
             digest=row.digest,
             answer=row.answer,
@@ -83,11 +107,28 @@ async def claim(
             partition=row.partition,
             position=row.position,
         )
-        for row in await tx.select(table, taken, key=_KEY)
+        for row in await tx.select(table, taken, key=_KEY, lock=lock)
     }
-    if len(stored) != len(taken):
+    if len(found) != len(taken):
         raise TryAgain("a key was given back while its copy waited for it")
-    return stored
+    return found
+
+
+async def reserve(tx: Tx, table: Table, identities: Iterable[Identity]) -> set[Identity]:
+    """Reserves keys that nobody has claimed, and locks them; gives those that are reserved now.
+
+    It waits for a transaction that claims one. Whoever claims a reserved key afterwards is told
+    that something waits for the request (`StoredAnswer.is_reserved`), and no other pays for that.
+    Raises TryAgain when a key was let go at that very moment.
+    """
+    wanted = sorted(set(identities))
+    rows = [
+        {"program_id": each[0], "scope": each[1], "request_id": each[2], "digest": _RESERVED}
+        for each in wanted
+    ]
+    await tx.insert(table, rows, ignore_conflicts=True)
+    stored = await _stored(tx, table, wanted, lock=True)
+    return {each for each, answer in stored.items() if answer.is_reserved}
 
 
 @value
@@ -128,12 +169,14 @@ async def settle(tx: Tx, table: Table, settlements: Sequence[Settlement]) -> Non
 async def forget(tx: Tx, table: Table, *, before_micros: int, limit: int = 1_000) -> int:
     """Deletes keys claimed before that instant of the database's clock; how many it did.
 
+    Reserved ones stay until they are claimed.
     At most `limit` at once, so that the transaction stays short; 0 means that none is left.
     """
     columns = [table.c[name] for name in _KEY]
     old = (
         select(*columns)
         .where(table.c.create_time_micros < bindparam("before_micros"))
+        .where(table.c.digest != _RESERVED)
         .limit(bindparam("at_most"))
     )
     return await tx.execute(

@@ -3,7 +3,7 @@
 `shared.batches` executes them and gives all of these names on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Generic, Never, Protocol, TypeAlias, TypeVar
 
@@ -93,6 +93,17 @@ def weight_of_item(item: "Item") -> int:
 
 
 C = TypeVar("C", bound=Command)
+
+
+def told_awaited(command: C) -> C:
+    """The command of a key that was reserved, told that something waits for it.
+
+    Those for which something may have an `awaited` method that gives the same command, told so.
+    """
+    told: Callable[[], C] | None = getattr(command, "awaited", None)
+    return command if told is None else told()
+
+
 Item: TypeAlias = Command | Followed
 Result: TypeAlias = Outcome | errors.Refusal
 

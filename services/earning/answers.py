@@ -21,6 +21,7 @@ from services.earning.domain import (
     HoldState,
     LineRecord,
     Reversal,
+    ReversalState,
     Wallet,
 )
 from services.earning.events import Recorded
@@ -177,6 +178,13 @@ def _wanted(explanation: explanations.Explanation) -> int:
     return sum(rule.granted for rule in explanation.rules)
 
 
+_REVERSAL_STATES = {
+    ReversalState.APPLIED: activity_pb2.REVERSAL_STATE_APPLIED,
+    ReversalState.WAITING: activity_pb2.REVERSAL_STATE_WAITING,
+    ReversalState.REJECTED: activity_pb2.REVERSAL_STATE_REJECTED,
+}
+
+
 def reversal_to_proto(reversal: Reversal) -> activity_pb2.Reversal:
     """A reversal, with the lines as they were bought."""
     message = activity_pb2.Reversal(
@@ -185,6 +193,8 @@ def reversal_to_proto(reversal: Reversal) -> activity_pb2.Reversal:
         points=reversal.points,
         points_owed=reversal.owed,
         amount_minor=reversal.amount,
+        state=_REVERSAL_STATES[reversal.state],
+        rejected_reason=reversal.rejected_reason,
     )
     for line in reversal.lines:
         returned = message.lines.add(

@@ -28,6 +28,8 @@ The rules that are named in violations:
 - activity_reversals: what was returned is the sum of the reversals, rounded down in total
 - activity_paid: an activity and the hold that paid for it name each other, and returns gave back
   what they come to
+- waiting_reversals: what came before its activity waits, is applied or rejected as it would have
+  been right after it, and is what was booked
 - activity_recomputed: the rules of the version that decided give the same points again
 """
 

@@ -6,7 +6,7 @@ were done.
 """
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -27,7 +27,7 @@ from services.earning.domain import (
 )
 from services.earning.member_records import NO_PROFILE, Profile
 from services.earning.reversals import Amount, Lines, Whole
-from shared.keys import RequestKey
+from shared.keys import Identity, RequestKey
 from shared.values import value
 
 _PARTITION_CHARS = 4
@@ -36,6 +36,11 @@ _KEY_CHARS = 32
 
 def _key(program_id: str, scope: str, request_id: str, digest: str) -> RequestKey:
     return RequestKey(program_id=program_id, scope=scope, request_id=request_id, digest=digest)
+
+
+def activity_key(program_id: str, activity_id: str) -> Identity:
+    """Identity of the key of an activity, by which reversals may come before it."""
+    return (program_id, "record_activity", activity_id)
 
 
 def hold_id(member_key: str, unique: str) -> HoldId:
@@ -89,6 +94,7 @@ class RecordActivity:
     `content` is the serialized activity without its member_id; `view` and `line_views` are what
     conditions read of it; `amount` is None without a payment, `currency_code` is then empty;
     `paid_in_points` is the part of the amount that was, `points_hold_id` the hold that paid it.
+    `is_awaited` says that reversals of it may have come before it.
     """
 
     program_id: ProgramId
@@ -107,11 +113,16 @@ class RecordActivity:
     digest: str
     view: object = field(compare=False, repr=False)
     line_views: Sequence[object] = field(compare=False, repr=False)
+    is_awaited: bool = False
 
     @property
     def request_key(self) -> RequestKey:
         """Key of the activity."""
         return _key(self.program_id, "record_activity", self.activity_id, self.digest)
+
+    def awaited(self) -> "RecordActivity":
+        """The same, told that reversals may wait for it."""
+        return replace(self, is_awaited=True)
 
     @property
     def routing(self) -> str:

@@ -14,6 +14,7 @@ from services.earning import (
     deciding_points,
     deciding_referrals,
     deciding_reversals,
+    deciding_waiting,
     decisions,
     further,
     holds,
@@ -117,6 +118,11 @@ def _record(world: World, command: RecordActivity, now: datetime) -> Decision[Ch
     return deciding_referrals.rewarded(world, program, program.referral, command, decided)
 
 
+def _netted(world: World, command: RecordActivity, now: datetime) -> Decision[Changes, Recorded]:
+    decided = _record(world, command, now)
+    return deciding_waiting.netted(world, command, decided, now) if world.waiting else decided
+
+
 def _facts(
     world: World, program: Program, command: RecordActivity, wallet: Wallet, level_id: LevelId
 ) -> Facts:
@@ -180,7 +186,7 @@ DECIDERS = cast(
     "Mapping[type[Command], Callable[[World, Command, datetime], Decision[Changes, object]]]",
     {
         EnrollMember: _enroll,
-        RecordActivity: _record,
+        RecordActivity: _netted,
         CreditPoints: _credit,
         HoldPoints: _place,
         CaptureHold: _end,

@@ -14,6 +14,7 @@ from services.earning import (
     holds,
     paying,
     reversals,
+    waiting,
     wire,
 )
 from services.earning.commands import Command, ReverseActivity
@@ -27,12 +28,19 @@ from shared import errors
 from shared.decision import Decision
 
 
-def _reverse(world: World, command: ReverseActivity, now: datetime) -> Decision[Changes, Reversal]:
+def reverse(world: World, command: ReverseActivity, now: datetime) -> Decision[Changes, Reversal]:
+    """Take back what an activity gave, or let the reversal wait for it, if it may.
+
+    Refuses ProgramNotFound, ActivityNotFound, and what `decisions.reverse` and `waiting.wait` do.
+    """
     program = world.programs.get(command.program_id)
     if program is None:
         raise errors.ProgramNotFound(program_id=command.program_id)
     activity = world.activities.get((command.program_id, command.activity_id))
     if activity is None:
+        if (command.program_id, command.reversal_id) in world.may_wait:
+            kept = world.waiting.get((command.program_id, command.activity_id), {})
+            return waiting.wait(command, kept, now)
         raise ActivityNotFound(activity_id=command.activity_id)
     return _reversed(world, command, program, activity, now)
 
@@ -112,6 +120,6 @@ def _with_items(activity: ActivityRecord) -> ActivityRecord:
 
 DECIDERS = cast(
     "Mapping[type[Command], Callable[[World, Command, datetime], Decision[Changes, object]]]",
-    {ReverseActivity: _reverse},
+    {ReverseActivity: reverse},
 )
 ANSWERS: Mapping[type[Command], type[object]] = {ReverseActivity: Reversal}

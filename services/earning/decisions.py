@@ -53,6 +53,7 @@ from services.earning.refusals import (
 from services.earning.rules import Facts
 from services.earning.schedules import local_time
 from services.earning.settlement import clock_events, is_due, settled
+from services.earning.waiting_records import WaitingReversal
 from shared.decision import Decision, Event
 from shared.values import value
 
@@ -67,8 +68,9 @@ class Changes:
     """Everything that one decision changes; what it leaves alone is None.
 
     `member` is one to be enrolled; `members` are as they are afterwards; `wallets` are frozen, or
-    no longer, or as the clock left them, and are written after the movements. `then` is what was
-    decided over all this, in order.
+    no longer, or as the clock left them, and are written after the movements. `waiting` are
+    reversals that came before their activity, as they are afterwards. `then` is what was decided
+    over all this, in order.
     """
 
     member: Member | None = None
@@ -83,6 +85,7 @@ class Changes:
     counted: Counted | None = None
     adjustment: Adjustment | None = None
     referred: Referred | None = None
+    waiting: tuple[WaitingReversal, ...] = ()
     then: tuple["Changes", ...] = ()
 
 

@@ -340,9 +340,20 @@ class PointsGivenBack:
     points: int
 
 
+class ReversalState(StrEnum):
+    """What has become of a return; one that waits came before its activity."""
+
+    APPLIED = "applied"
+    WAITING = "waiting"
+    REJECTED = "rejected"
+
+
 @value
 class Reversal:
     """A return as it was decided; of `points`, `owed` could not be taken and became a debt.
+
+    One that is not applied takes nothing, and is of nobody (`member_key` is empty);
+    `rejected_reason` says why it never will be.
 
     `further` is what it took of further currencies of which it gives points back; `given_back` are
     points that had paid for the activity, None when there are none.
@@ -361,6 +372,8 @@ class Reversal:
     lines: tuple[ReversedLine, ...]
     further: tuple[FurtherReversal, ...] = ()
     given_back: PointsGivenBack | None = None
+    state: ReversalState = ReversalState.APPLIED
+    rejected_reason: str = ""
 
 
 @value

@@ -4,6 +4,7 @@ Locks are taken in one order (`store.py`); nothing that a program does not use i
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from services.earning import (
     loading_members,
     loading_points,
     loading_referrals,
+    loading_waiting,
     store,
 )
 from services.earning.commands import (
@@ -35,11 +37,23 @@ from services.earning.domain import (
     MemberKey,
 )
 from services.earning.settlement import is_due
-from services.earning.world import Identifier, WalletKey, World
+from services.earning.world import ActivityKey, HoldKey, Identifier, WalletKey, World
 from shared.database import Tx
 from shared.ids import Ids, member_key
 
 _C = TypeVar("_C", bound=Command)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Owned:
+    """Activities that are reversed or confirmed, also later; of those that are there the wallets.
+
+    `paid` are the holds that paid for them.
+    """
+
+    activities: set[ActivityKey]
+    owners: dict[ActivityKey, WalletKey]
+    paid: set[HoldKey]
 
 
 async def load(
@@ -58,13 +72,14 @@ async def load(
     world.programs = {each.program.program_id: each.program for each in found.values()}
     asked = [each for each in commands if each.program_id in world.programs]
     records = _only(RecordActivity, asked)
+    owned = await _find_activities(tx, world, asked, records)
     await _find_members(tx, ids, world, asked, now, claim=claim)
     if claim:
         world.receipts, world.receipts_used = await store.claim_receipts(tx, records)
     else:
         world.receipts_used = await store.used_receipts(tx, records)
     await loading_members.lock(tx, world, loading_members.only(asked))
-    await _load_ledger(tx, world, asked, records, now, lock=claim)
+    await _load_ledger(tx, world, asked, records, owned, now, lock=claim)
     await _load_levels(tx, world, records)
     merging = loading_members.merged_wallets(world, loading_members.only(asked))
     await loading_counts.load(
@@ -76,6 +91,24 @@ async def load(
         lock=claim,
     )
     return world
+
+
+async def _find_activities(
+    tx: Tx, world: World, commands: Sequence[Command], records: Sequence[RecordActivity]
+) -> _Owned:
+    """Find the activities that commands are about, and what waits for activities."""
+    reversals = {
+        (each.program_id, each.activity_id)
+        for each in commands
+        if isinstance(each, ReverseActivity | ConfirmActivity)
+    }
+    awaited = loading_waiting.awaited(records)
+    if not reversals and not awaited:
+        return _Owned(activities=reversals, owners={}, paid=set())
+    owners, paid = await store.owners_of_activities(tx, reversals)
+    missed = await loading_waiting.load(tx, world, commands, owners, awaited)
+    late, paid_late = await store.owners_of_activities(tx, missed)
+    return _Owned(activities=reversals | awaited, owners=owners | late, paid=paid | paid_late)
 
 
 async def _find_members(
@@ -137,16 +170,13 @@ async def _load_ledger(
     world: World,
     commands: Sequence[Command],
     records: Sequence[RecordActivity],
+    owned: _Owned,
     now: datetime,
     *,
     lock: bool,
 ) -> None:
     """Lock the wallets of members and of what is reversed or held, then load what hangs on them."""
-    reversals = {
-        (each.program_id, each.activity_id)
-        for each in commands
-        if isinstance(each, ReverseActivity | ConfirmActivity)
-    }
+    reversals, activity_owners = owned.activities, owned.owners
     held = {
         (each.program_id, each.hold_id)
         for each in commands
@@ -155,8 +185,7 @@ async def _load_ledger(
     held.update([(each.program_id, each.points_hold_id) for each in records if each.points_hold_id])
     changing, moving = loading_members.only(commands), loading_points.only(commands)
     several = loading_further.programs(world)
-    activity_owners, paid = await store.owners_of_activities(tx, reversals)
-    held |= paid
+    held |= owned.paid
     hold_owners = await store.owners_of_holds(tx, held)
     using_lots = {*activity_owners.values(), *hold_owners.values()}
     using_lots |= loading_members.merged_wallets(world, changing)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
-from services.earning import deciding, loading, store_writes, wire
+from services.earning import deciding, deciding_waiting, loading, store_writes, wire
 from services.earning.commands import Command, RecordActivity
 from services.earning.decisions import Changes
 from services.earning.documents import EarningPrograms
@@ -45,7 +45,8 @@ class EarningWork:
 
     async def save(self, tx: Tx, world: World, run: Run[Command]) -> None:
         """Write what the commands changed."""
-        del run  # the world has noted everything
+        if world.waiting:
+            deciding_waiting.close(world, run)
         await store_writes.save(tx, world)
 
     def answer_type(self, command: Command) -> type[object]:

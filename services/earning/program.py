@@ -61,6 +61,7 @@ def parse(program_id: str, version: int, content: bytes) -> Program:
         currencies=currencies,
         tier_ladder_id=document.tier_ladder_id,
         reversal_policy=_REVERSAL_POLICIES[document.reversal_policy],
+        early_reversals_wait=(document.early_reversal_policy != pb.EARLY_REVERSAL_POLICY_REFUSE),
         enroll_unknown_members=document.enroll_unknown_members,
         accepted_past=(
             document.accepted_past_duration.ToTimedelta()

@@ -338,7 +338,7 @@ class Program:
     `currency_id` is the first currency and `rules` those that give points of it; `others` are the
     rules of further currencies, in their order, of those that have any.
     An adjustment of more points than `adjustment_approval_above` needs a second actor; 0 means that
-    none does.
+    none does. Reversals that come before their activity wait for it if `early_reversals_wait`.
     """
 
     program_id: ProgramId
@@ -349,6 +349,7 @@ class Program:
     currencies: Mapping[CurrencyId, CurrencyPolicy] = field(default_factory=dict)
     tier_ladder_id: str = ""
     reversal_policy: ReversalPolicy = ReversalPolicy.ALLOW_DEBT
+    early_reversals_wait: bool = True
     enroll_unknown_members: bool = False
     accepted_past: timedelta = timedelta(days=400)
     accepted_future: timedelta = timedelta(minutes=5)

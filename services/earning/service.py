@@ -28,6 +28,7 @@ from services.earning.queries import Queries
 from services.earning.queries_members import MemberQueries
 from services.earning.queries_points import PointsQueries
 from services.earning.queries_referrals import ReferralQueries
+from services.earning.queries_reversals import ReversalQueries
 from services.earning.queries_seals import SealQueries
 from services.earning.queries_statements import StatementQueries
 from services.earning.queries_stories import Stories
@@ -72,6 +73,7 @@ async def start(
         applied,
         Verification(base.database, programs),
         Stories(base.database, programs),
+        ReversalQueries(base.database, programs),
         base.ids,
     )
     members = MemberServicer(

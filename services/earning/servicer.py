@@ -8,7 +8,6 @@ from google.protobuf.message import Message
 
 from guerdon.earning.v1 import activity_pb2, ledger_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
-from guerdon.earning.v1 import earning_service_pb2_grpc as pb_grpc
 from services.earning import answers, wire, wire_members, wire_stories
 from services.earning.commands import Command, RecordActivity, ReverseActivity
 from services.earning.documents import Documents
@@ -24,7 +23,9 @@ from services.earning.domain import (
 from services.earning.events import Recorded
 from services.earning.member_records import MemberRecord
 from services.earning.queries import Queries
+from services.earning.queries_reversals import ReversalQueries
 from services.earning.queries_stories import Stories
+from services.earning.servicer_reversals import ReversalServicer
 from services.earning.verification import Verification
 from shared import document_wire, errors
 from shared.group_commit import GroupCommit
@@ -39,7 +40,7 @@ NAME = "guerdon.earning.v1.EarningService"
 _M = TypeVar("_M", bound=Message)
 
 
-class EarningServicer(pb_grpc.EarningServiceServicer):
+class EarningServicer(ReversalServicer):
     """Serves earning. `ids` makes the identifiers of holds."""
 
     def __init__(
@@ -49,8 +50,10 @@ class EarningServicer(pb_grpc.EarningServiceServicer):
         documents: Documents,
         verification: Verification,
         stories: Stories,
+        reversals: ReversalQueries,
         ids: Ids,
     ) -> None:
+        super().__init__(reversals)
         self._group_commit = group_commit
         self._queries = queries
         self._documents = documents

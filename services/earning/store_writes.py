@@ -12,6 +12,7 @@ from services.earning import (
     store_members,
     store_points,
     store_referrals,
+    store_waiting,
     tables,
 )
 from services.earning.world import (
@@ -127,6 +128,7 @@ async def _save_activities(tx: Tx, world: World) -> None:
         tables.reversals, [rows_reversals.reversal_row(each) for each in world.reversals]
     )
     await store_further.save(tx, world)
+    await store_waiting.save(tx, world)
 
 
 async def _save_holds(tx: Tx, world: World) -> None:

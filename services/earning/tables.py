@@ -23,6 +23,7 @@ from sqlalchemy import (
 from services.earning import tables_points, tables_referrals, tables_seals
 from services.earning.tables_earnings import further_tables
 from services.earning.tables_triggers import append_only
+from services.earning.tables_waiting import waiting_table
 from shared.database import Day, Instant, new_metadata
 from shared.tables import kernel_tables
 
@@ -347,6 +348,7 @@ reversals = Table(
 
 
 activity_earnings, reversal_earnings = further_tables(metadata)
+waiting_reversals = waiting_table(metadata)
 
 
 # What caps counted for members, and what rules with a budget gave: rows that are waited for.

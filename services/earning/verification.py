@@ -2,8 +2,9 @@
 
 Stages: "wallets" (entries, balances, lots, holds, chains), "activities" (entries, shares,
 reversals, and the decision itself by the version of the rules that made it) and, of programs that
-have any, "referrals" (exactly their entries) and "seals" (`audit_seals.py`). The rules that a
-violation may name are listed in `audit.py`.
+have any, "waiting" (what became of reversals that came before their activity), "referrals"
+(exactly their entries) and "seals" (`audit_seals.py`). The rules that a violation may name are
+listed in `audit.py`.
 Members, and activities, are taken a range at a time (`auditing.py`), each from one snapshot, so
 that a ledger in use can be verified and no transaction is open while a caller reads slowly; those
 of a large ledger in processes of their own (`audit_helpers.py`), so that nobody waits for it.
@@ -17,9 +18,12 @@ from functools import partial
 
 from services.earning import (
     audit_referrals,
+    audit_waiting,
     store_audit,
+    store_audit_activities,
     store_audit_referrals,
     store_audit_seals,
+    store_audit_waiting,
     store_referrals,
     tables,
 )
@@ -39,6 +43,7 @@ _KEYS = {
 }
 _ALONE_MAX = 4
 _REFERRALS_PAGE = 500
+_WAITING_PAGE = 200
 _VIOLATIONS_MAX = 1_000
 
 
@@ -74,6 +79,7 @@ class Verification:
                     self._lost(each),
                     self._audited(Stage.WALLETS, each, helpers),
                     self._audited(Stage.ACTIVITIES, each, helpers),
+                    self._waiting(each),
                     self._referrals(each),
                     self._seals(each),
                 )
@@ -126,6 +132,29 @@ class Verification:
         ranges = self._ranges(Stage.WALLETS, program_id)
         async for progress in store_audit_seals.audited(self._database, program_id, total, ranges):
             yield progress
+
+    async def _waiting(self, program_id: ProgramId) -> AsyncIterator[Progress]:
+        done, after = 0, ""
+        while True:
+            async with self._database.reading() as tx:
+                page = await store_audit_waiting.activities(tx, program_id, after, _WAITING_PAGE)
+                kept = await store_audit_waiting.kept(tx, program_id, page)
+                waiting = [one for each in kept.values() for one in each]
+                applied = await store_audit_waiting.applied(tx, program_id, waiting)
+                reserved = await store_audit_waiting.reserved(tx, program_id, page)
+                made = await store_audit_activities.records_of(tx, program_id, page)
+            if not page:
+                return
+            records = {each.activity_id: each for each in made}
+            found = [
+                violation
+                for name in page
+                for violation in audit_waiting.audit_activity(
+                    kept[name], records.get(name), applied, is_reserved=name in reserved
+                )
+            ]
+            done, after = done + len(page), page[-1]
+            yield Progress(stage="waiting", done=done, total=done, violations=tuple(found))
 
     async def _referrals(self, program_id: ProgramId) -> AsyncIterator[Progress]:
         async with self._database.reading() as tx:

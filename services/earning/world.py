@@ -24,6 +24,7 @@ from services.earning.domain import (
     MemberKey,
     ProgramId,
     Reversal,
+    ReversalId,
     Wallet,
 )
 from services.earning.ledger import Movement
@@ -31,6 +32,7 @@ from services.earning.member_records import MemberRecord, newcomer
 from services.earning.points_records import Adjustment, AdjustmentId
 from services.earning.referrals_world import Referrals
 from services.earning.rules import Program
+from services.earning.waiting_records import WaitingReversal
 from shared import errors
 
 Identifier: TypeAlias = tuple[ProgramId, MemberId]
@@ -55,6 +57,7 @@ class World:
     into whom members were merged whom somebody still knows by a key, an activity or a hold.
     `further_activities` are those made or reversed that earned of further currencies. Nothing of a
     preview (`is_preview`) is ever saved. `referrals` are there if a command may need them.
+    `waiting` are reversals that came before their activity, by number; `may_wait` come now.
     """
 
     programs: dict[ProgramId, Program] = field(default_factory=dict)
@@ -97,6 +100,11 @@ class World:
 
     referrals: Referrals | None = None
 
+    waiting: dict[ActivityKey, dict[int, WaitingReversal]] = field(default_factory=dict)
+    may_wait: set[tuple[ProgramId, ReversalId]] = field(default_factory=set)
+    made_waiting: set[tuple[ActivityKey, int]] = field(default_factory=set)
+    changed_waiting: set[tuple[ActivityKey, int]] = field(default_factory=set)
+
     def owner(self, program_id: ProgramId, member_key: MemberKey) -> MemberKey:
         """Whoever has what was a member's: itself, or whom it was merged into."""
         return self.merged.get((program_id, member_key), member_key)
@@ -126,7 +134,12 @@ class World:
         if state.counted is not None:
             program_id, member_key = state.counted.place
             self.counts.put(state.counted, self.owner(program_id, member_key))
-        if state.adjustment is not None or state.referred is not None or state.then:
+        if (
+            state.adjustment is not None
+            or state.referred is not None
+            or state.waiting
+            or state.then
+        ):
             self._put_rare(state)
 
     def after(self, state: Changes) -> "World":
@@ -237,6 +250,12 @@ class World:
             if self.referrals is None:
                 raise AssertionError("what is decided about referrals was loaded")
             self.referrals.put(state.referred)
+        for kept in state.waiting:
+            key = (kept.order.program_id, kept.order.activity_id)
+            if kept.number not in self.waiting.setdefault(key, {}):
+                self.made_waiting.add((key, kept.number))
+            self.changed_waiting.add((key, kept.number))
+            self.waiting[key][kept.number] = kept
         for each in state.then:
             for movement in each.movements:  # a wallet may have been opened where it was decided
                 wallet = movement.wallet

@@ -213,6 +213,12 @@ def _of_earning(program: Message, held: str, spent: str) -> Valid:
         "BatchReverseActivities": earning.BatchReverseActivitiesRequest(
             program_id=SHOP, orders=[reversal("back-8")]
         ),
+        "GetReversal": earning.GetReversalRequest(
+            program_id=SHOP, activity_id="p1", reversal_id="back-1"
+        ),
+        "ListReversals": earning.ListReversalsRequest(
+            program_id=SHOP, activity_id="p1", page_size=1
+        ),
         "ConfirmActivity": earning.ConfirmActivityRequest(
             request_id="confirm-9", program_id=SHOP, activity_id="p1"
         ),

@@ -41,7 +41,11 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
     ("WatchLeaderboard", {"board_id": "no"}, "NOT_FOUND LEADERBOARD_NOT_FOUND", "", "no"),
     ("SubmitScores", {"board_id": "no"}, "NOT_FOUND LEADERBOARD_NOT_FOUND", "", "no"),
     ("CaptureHold", {"hold_id": "no"}, "NOT_FOUND HOLD_NOT_FOUND", "", "no hold no"),
-    ("ReverseActivity", {"order.activity_id": "no"}, "NOT_FOUND ACTIVITY_NOT_FOUND", "", "no"),
+    ("GetReversal", {"reversal_id": "no"}, "NOT_FOUND REVERSAL_NOT_FOUND", "", "no reversal no"),
+    ("GetReversal", {"activity_id": "no"}, "NOT_FOUND REVERSAL_NOT_FOUND", "", "no reversal"),
+    ("GetReversal", {"reversal_id": ""}, VIOLATED, "reversal_id", "1"),
+    ("ListReversals", {"activity_id": ""}, VIOLATED, "activity_id", "1"),
+    ("ListReversals", {"activity_id": "x" * 129}, VIOLATED, "activity_id", "128"),
     ("HoldPoints", {"currency_id": "no"}, "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),
     *(
         (name, {f"{path}.payment.points_hold_id": value}, code, field, words)

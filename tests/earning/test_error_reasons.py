@@ -1,10 +1,24 @@
 """The proto lists every refusal of earning, and nothing else."""
 
 from guerdon.earning.v1.error_reason_pb2 import ErrorReason
-from services.earning import program, refusals, refusals_points, refusals_referrals, refusals_seals
+from services.earning import (
+    program,
+    refusals,
+    refusals_points,
+    refusals_referrals,
+    refusals_reversals,
+    refusals_seals,
+)
 from shared import errors, programs
 
-OWN = (program, refusals, refusals_points, refusals_referrals, refusals_seals)
+OWN = (
+    program,
+    refusals,
+    refusals_points,
+    refusals_referrals,
+    refusals_reversals,
+    refusals_seals,
+)
 SHARED = (
     errors.ProgramNotFound,
     programs.ProgramVersionNotFound,

@@ -232,6 +232,7 @@ async def test_a_return_of_an_activity_in_the_same_batch_is_decided_after_it(nod
         wire.reverse_from_proto(PROGRAM, order("v-2", "a-2")),
         wire.reverse_from_proto(PROGRAM, order("v-3", "a-1")),
     ]
+    await node.apply(early_reversal_policy="EARLY_REVERSAL_POLICY_REFUSE")
     results = await node.results(commands)
     assert isinstance(results[2], ActivityNotFound)
     wallet = await node.wallet()

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 LINES = [(2, 1_000), (1, 550)]
 
 
+REFUSING: dict[str, object] = {"early_reversal_policy": "EARLY_REVERSAL_POLICY_REFUSE"}
+
+
 @dataclass(slots=True)
 class Peer:
     """A running earning, and the publisher that it follows in the place of tiers."""
@@ -46,7 +49,7 @@ class Peer:
         return EarningServiceStub(self.channel)
 
     async def apply(self, document_: program_pb2.EarningProgram | None = None) -> None:
-        request = pb.ApplyEarningProgramRequest(program=document_ or document())
+        request = pb.ApplyEarningProgramRequest(program=document_ or document(**REFUSING))
         request.options.prune = True
         await self.earning.ApplyEarningProgram(request)
 
@@ -298,7 +301,7 @@ async def test_an_apply_tells_the_difference_and_keeps_what_is_not_pruned(peer: 
     old = await peer.earning.GetEarningProgram(
         pb.GetEarningProgramRequest(program_id=PROGRAM, version=1)
     )
-    assert old.version.program == document()
+    assert old.version.program == document(**REFUSING)
 
 
 _numbers = count(1)

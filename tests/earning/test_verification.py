@@ -27,6 +27,10 @@ async def story(node: Node) -> None:
         paid.payment.points_hold_id = first.hold_id
         await node.record(paid)
         await node.reverse(order(f"{member}-w", f"{member}-3", amount=500))
+        for number, units in enumerate(([(1, 1)], [(1, 9)])):
+            await node.reverse(order(f"{member}-x{number}", f"{member}-4", lines=units))
+        await node.record(purchase(f"{member}-4", member, [(3, 900)]))
+        await node.reverse(order(f"{member}-y", f"{member}-never"))
     assert await node.verify() == []
 
 

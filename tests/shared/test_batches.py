@@ -215,6 +215,61 @@ async def test_old_keys_are_forgotten_and_young_ones_kept(db: Database) -> None:
     assert await counter.count(db, kernel.request_keys) == 2
 
 
+async def reserve(db: Database, *request_ids: str) -> set[str]:
+    names = [("p", "Add", each) for each in request_ids]
+    while True:
+        try:
+            async with db.transaction() as tx:
+                return {each[2] for each in await keys.reserve(tx, kernel.request_keys, names)}
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            await asyncio.sleep(0.001)
+
+
+async def test_a_reserved_key_is_claimed_by_the_first_who_sends_it(db: Database) -> None:
+    await run(db, Add(member_key=member(1), request_id="before"))
+    assert await reserve(db, "before", "r", "r") == {"r"}
+    assert await reserve(db, "r") == {"r"}
+    first, copy = Add(member_key=member(1), request_id="r"), Add(member_key=member(1), amount=7)
+    assert values(await run(db, first, first)) == [2, 2]
+    assert values(await run(db, first, copy)) == [2, 9]
+    other = Add(member_key=member(1), amount=5, request_id="r")
+    assert values(await run(db, other)) == ["IDEMPOTENCY_KEY_REUSED"]
+    assert await reserve(db, "r") == set()
+
+
+async def test_of_16_who_claim_a_reserved_key_at_once_one_decides(db: Database) -> None:
+    for number in range(5):
+        await reserve(db, f"r{number}")
+        copies = [[Add(member_key=member(1), request_id=f"r{number}")] for _ in range(16)]
+        found = await asyncio.gather(*[run_until_done(db, each) for each in copies])
+        assert [values(each) for each in found] == [[number + 1]] * 16
+
+
+async def test_whoever_reserves_a_key_waits_for_whom_claims_it(db: Database) -> None:
+    claims = [
+        run_until_done(db, [Add(member_key=member(1), request_id=f"r{number}")])
+        for number in range(16)
+    ]
+    reserving = [reserve(db, f"r{number}") for number in range(16)]
+    await asyncio.gather(*[each for pair in zip(claims, reserving, strict=True) for each in pair])
+    assert await value_of(db, 1) == 16
+    assert await reserve(db, *[f"r{number}" for number in range(16)]) == set()
+
+
+async def test_reserved_keys_are_not_forgotten_and_claimed_ones_are_as_young_as_others(
+    db: Database,
+) -> None:
+    await reserve(db, "r1", "r2")
+    async with db.transaction() as tx:
+        await tx.execute(kernel.request_keys.update().values(create_time_micros=1))
+    await run(db, Add(member_key=member(1), request_id="r1"))
+    async with db.transaction() as tx:
+        assert await keys.forget(tx, kernel.request_keys, before_micros=2) == 0
+    assert await counter.count(db, kernel.request_keys) == 2
+
+
 # Intentions --------------------------------------------------------------------------------------
 
 

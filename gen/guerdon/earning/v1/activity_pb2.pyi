@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ReversalState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReversalStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReversalState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REVERSAL_STATE_UNSPECIFIED: _ReversalState.ValueType  # 0
+    """Never used."""
+    REVERSAL_STATE_APPLIED: _ReversalState.ValueType  # 1
+    """Everything that it takes and gives back is booked."""
+    REVERSAL_STATE_WAITING: _ReversalState.ValueType  # 2
+    """It arrived before its activity, and is applied in the moment in which that is recorded."""
+    REVERSAL_STATE_REJECTED: _ReversalState.ValueType  # 3
+    """It arrived before its activity, which then had nothing of the kind to give back, or was refused itself."""
+
+class ReversalState(_ReversalState, metaclass=_ReversalStateEnumTypeWrapper):
+    """What has become of a reversal."""
+
+REVERSAL_STATE_UNSPECIFIED: ReversalState.ValueType  # 0
+"""Never used."""
+REVERSAL_STATE_APPLIED: ReversalState.ValueType  # 1
+"""Everything that it takes and gives back is booked."""
+REVERSAL_STATE_WAITING: ReversalState.ValueType  # 2
+"""It arrived before its activity, and is applied in the moment in which that is recorded."""
+REVERSAL_STATE_REJECTED: ReversalState.ValueType  # 3
+"""It arrived before its activity, which then had nothing of the kind to give back, or was refused itself."""
+Global___ReversalState: _TypeAlias = ReversalState  # noqa: Y015
 
 @_typing.final
 class Activity(_message.Message):
@@ -537,7 +566,9 @@ class Reversal(_message.Message):
     POINTS_OWED_FIELD_NUMBER: _builtins.int
     AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     GIVEN_BACK_FIELD_NUMBER: _builtins.int
+    REJECTED_REASON_FIELD_NUMBER: _builtins.int
     FURTHER_REVERSALS_FIELD_NUMBER: _builtins.int
     reversal_id: _builtins.str
     """The caller's idempotency key of the reversal, unique in the program."""
@@ -549,6 +580,14 @@ class Reversal(_message.Message):
     """The part of the points that could not be taken and is owed."""
     amount_minor: _builtins.int
     """The amount given back, in minor units."""
+    state: Global___ReversalState.ValueType
+    """What has become of it.
+    While it waits, and when it was rejected, it has no points, amount or lines.
+    """
+    rejected_reason: _builtins.str
+    """Why it was rejected, as the reason with which a call that came after its activity would have been refused.
+    Empty otherwise.
+    """
     @_builtins.property
     def occurred_time(self) -> _timestamp_pb2.Timestamp:
         """When the return happened, by the caller's word."""
@@ -582,12 +621,14 @@ class Reversal(_message.Message):
         points_owed: _builtins.int = ...,
         amount_minor: _builtins.int = ...,
         lines: _abc.Iterable[Global___ReversedLine] | None = ...,
+        state: Global___ReversalState.ValueType = ...,
         given_back: Global___PointsGivenBack | None = ...,
+        rejected_reason: _builtins.str = ...,
         further_reversals: _abc.Iterable[Global___FurtherReversal] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "given_back", b"given_back", "occurred_time", b"occurred_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "amount_minor", b"amount_minor", "create_time", b"create_time", "further_reversals", b"further_reversals", "given_back", b"given_back", "lines", b"lines", "occurred_time", b"occurred_time", "points", b"points", "points_owed", b"points_owed", "reversal_id", b"reversal_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "amount_minor", b"amount_minor", "create_time", b"create_time", "further_reversals", b"further_reversals", "given_back", b"given_back", "lines", b"lines", "occurred_time", b"occurred_time", "points", b"points", "points_owed", b"points_owed", "rejected_reason", b"rejected_reason", "reversal_id", b"reversal_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -645,7 +686,9 @@ class FurtherReversal(_message.Message):
     """The part of the points that could not be taken and is owed."""
     @_builtins.property
     def line_points(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The points given back for each returned line, in the order of the reversal's lines; empty for a reversal by amount."""
+        """The points given back for each returned line, in the order of the reversal's lines; empty for a reversal by amount.
+        GetReversal and ListReversals leave them out.
+        """
 
     def __init__(
         self,

@@ -361,6 +361,122 @@ class ReverseActivityResponse(_message.Message):
 Global___ReverseActivityResponse: _TypeAlias = ReverseActivityResponse  # noqa: Y015
 
 @_typing.final
+class GetReversalRequest(_message.Message):
+    """A request of GetReversal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    ACTIVITY_ID_FIELD_NUMBER: _builtins.int
+    REVERSAL_ID_FIELD_NUMBER: _builtins.int
+    program_id: _builtins.str
+    """The program."""
+    activity_id: _builtins.str
+    """The activity that it reverses."""
+    reversal_id: _builtins.str
+    """The reversal."""
+    def __init__(
+        self,
+        *,
+        program_id: _builtins.str = ...,
+        activity_id: _builtins.str = ...,
+        reversal_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "program_id", b"program_id", "reversal_id", b"reversal_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReversalRequest: _TypeAlias = GetReversalRequest  # noqa: Y015
+
+@_typing.final
+class GetReversalResponse(_message.Message):
+    """A response of GetReversal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVERSAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reversal(self) -> _activity_pb2.Reversal:
+        """The reversal."""
+
+    def __init__(
+        self,
+        *,
+        reversal: _activity_pb2.Reversal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reversal", b"reversal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reversal", b"reversal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReversalResponse: _TypeAlias = GetReversalResponse  # noqa: Y015
+
+@_typing.final
+class ListReversalsRequest(_message.Message):
+    """A request of ListReversals."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    ACTIVITY_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    program_id: _builtins.str
+    """The program."""
+    activity_id: _builtins.str
+    """The activity that they reverse."""
+    page_size: _builtins.int
+    """The number of reversals that a page has at most; 0 means 50."""
+    page_token: _builtins.str
+    """The token of the page to return, empty for the first."""
+    def __init__(
+        self,
+        *,
+        program_id: _builtins.str = ...,
+        activity_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "page_size", b"page_size", "page_token", b"page_token", "program_id", b"program_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReversalsRequest: _TypeAlias = ListReversalsRequest  # noqa: Y015
+
+@_typing.final
+class ListReversalsResponse(_message.Message):
+    """A response of ListReversals."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVERSALS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page, empty on the last."""
+    @_builtins.property
+    def reversals(self) -> _containers.RepeatedCompositeFieldContainer[_activity_pb2.Reversal]:
+        """The reversals."""
+
+    def __init__(
+        self,
+        *,
+        reversals: _abc.Iterable[_activity_pb2.Reversal] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "reversals", b"reversals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReversalsResponse: _TypeAlias = ListReversalsResponse  # noqa: Y015
+
+@_typing.final
 class BatchReverseActivitiesRequest(_message.Message):
     """A request of BatchReverseActivities."""
 
@@ -1548,7 +1664,7 @@ class ReverseActivityResult(_message.Message):
     REFUSED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reversed(self) -> Global___ReverseActivityResponse:
-        """The reversal and its token, when the activity was reversed."""
+        """The reversal and its token, when the activity was reversed or the reversal waits for it."""
 
     @_builtins.property
     def refused(self) -> _status_pb2.Status:

@@ -74,6 +74,16 @@ class EarningServiceStub:
                 request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.BatchReverseActivitiesRequest.SerializeToString,
                 response_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.BatchReverseActivitiesResponse.FromString,
                 _registered_method=True)
+        self.GetReversal = channel.unary_unary(
+                '/guerdon.earning.v1.EarningService/GetReversal',
+                request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.GetReversalRequest.SerializeToString,
+                response_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.GetReversalResponse.FromString,
+                _registered_method=True)
+        self.ListReversals = channel.unary_unary(
+                '/guerdon.earning.v1.EarningService/ListReversals',
+                request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListReversalsRequest.SerializeToString,
+                response_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListReversalsResponse.FromString,
+                _registered_method=True)
         self.ConfirmActivity = channel.unary_unary(
                 '/guerdon.earning.v1.EarningService/ConfirmActivity',
                 request_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ConfirmActivityRequest.SerializeToString,
@@ -205,8 +215,11 @@ class EarningServiceServicer:
     def ReverseActivity(self, request, context):
         """Reverses an activity in whole, by lines and quantities, or by amount, from the stored record.
         Points that had paid for it go back to their lots first, in proportion; then what it earned is taken.
+        One that arrives before its activity waits, where the program lets it: it is answered with the state WAITING, and
+        applied in the moment in which the activity is recorded. At most 100 wait for one activity.
         Refuses with ACTIVITY_NOT_FOUND, REVERSAL_WAY_CHANGED (one activity is reversed by lines or by amount, not both
-        ways), LINE_NOT_FOUND, QUANTITY_NOT_RETURNABLE, AMOUNT_NOT_RETURNABLE or NOTHING_LEFT_TO_REVERSE.
+        ways), LINE_NOT_FOUND, QUANTITY_NOT_RETURNABLE, AMOUNT_NOT_RETURNABLE, NOTHING_LEFT_TO_REVERSE or
+        TOO_MANY_WAITING_REVERSALS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,6 +227,22 @@ class EarningServiceServicer:
 
     def BatchReverseActivities(self, request, context):
         """Reverses up to 1,000 times; each has its own answer, and one that is refused does not harm the others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReversal(self, request, context):
+        """Returns a reversal as it is now, also one that waits or was rejected; refuses with REVERSAL_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReversals(self, request, context):
+        """Returns the reversals of an activity: first those that were applied, by the instant of the record and then by their
+        identifier, then those that wait or were rejected, in the order in which they came.
+        An activity that is not recorded yet has only the latter, perhaps none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -379,6 +408,16 @@ def add_EarningServiceServicer_to_server(servicer, server):
                     servicer.BatchReverseActivities,
                     request_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.BatchReverseActivitiesRequest.FromString,
                     response_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.BatchReverseActivitiesResponse.SerializeToString,
+            ),
+            'GetReversal': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReversal,
+                    request_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.GetReversalRequest.FromString,
+                    response_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.GetReversalResponse.SerializeToString,
+            ),
+            'ListReversals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReversals,
+                    request_deserializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListReversalsRequest.FromString,
+                    response_serializer=guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListReversalsResponse.SerializeToString,
             ),
             'ConfirmActivity': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfirmActivity,
@@ -655,6 +694,60 @@ class EarningService:
             '/guerdon.earning.v1.EarningService/BatchReverseActivities',
             guerdon_dot_earning_dot_v1_dot_earning__service__pb2.BatchReverseActivitiesRequest.SerializeToString,
             guerdon_dot_earning_dot_v1_dot_earning__service__pb2.BatchReverseActivitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReversal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.earning.v1.EarningService/GetReversal',
+            guerdon_dot_earning_dot_v1_dot_earning__service__pb2.GetReversalRequest.SerializeToString,
+            guerdon_dot_earning_dot_v1_dot_earning__service__pb2.GetReversalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReversals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.earning.v1.EarningService/ListReversals',
+            guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListReversalsRequest.SerializeToString,
+            guerdon_dot_earning_dot_v1_dot_earning__service__pb2.ListReversalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

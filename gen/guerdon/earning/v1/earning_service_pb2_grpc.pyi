@@ -55,11 +55,21 @@ class EarningServiceStub:
     ReverseActivity: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.ReverseActivityRequest, _earning_service_pb2.ReverseActivityResponse]
     """Reverses an activity in whole, by lines and quantities, or by amount, from the stored record.
     Points that had paid for it go back to their lots first, in proportion; then what it earned is taken.
+    One that arrives before its activity waits, where the program lets it: it is answered with the state WAITING, and
+    applied in the moment in which the activity is recorded. At most 100 wait for one activity.
     Refuses with ACTIVITY_NOT_FOUND, REVERSAL_WAY_CHANGED (one activity is reversed by lines or by amount, not both
-    ways), LINE_NOT_FOUND, QUANTITY_NOT_RETURNABLE, AMOUNT_NOT_RETURNABLE or NOTHING_LEFT_TO_REVERSE.
+    ways), LINE_NOT_FOUND, QUANTITY_NOT_RETURNABLE, AMOUNT_NOT_RETURNABLE, NOTHING_LEFT_TO_REVERSE or
+    TOO_MANY_WAITING_REVERSALS.
     """
     BatchReverseActivities: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.BatchReverseActivitiesRequest, _earning_service_pb2.BatchReverseActivitiesResponse]
     """Reverses up to 1,000 times; each has its own answer, and one that is refused does not harm the others."""
+    GetReversal: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.GetReversalRequest, _earning_service_pb2.GetReversalResponse]
+    """Returns a reversal as it is now, also one that waits or was rejected; refuses with REVERSAL_NOT_FOUND."""
+    ListReversals: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.ListReversalsRequest, _earning_service_pb2.ListReversalsResponse]
+    """Returns the reversals of an activity: first those that were applied, by the instant of the record and then by their
+    identifier, then those that wait or were rejected, in the order in which they came.
+    An activity that is not recorded yet has only the latter, perhaps none.
+    """
     ConfirmActivity: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.ConfirmActivityRequest, _earning_service_pb2.ConfirmActivityResponse]
     """Makes the pending points of an activity available.
     Refuses with ACTIVITY_NOT_FOUND or, when no points of it are pending, ACTIVITY_NOT_PENDING.
@@ -140,11 +150,21 @@ class EarningServiceAsyncStub(EarningServiceStub):
     ReverseActivity: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.ReverseActivityRequest, _earning_service_pb2.ReverseActivityResponse]  # type: ignore[assignment]
     """Reverses an activity in whole, by lines and quantities, or by amount, from the stored record.
     Points that had paid for it go back to their lots first, in proportion; then what it earned is taken.
+    One that arrives before its activity waits, where the program lets it: it is answered with the state WAITING, and
+    applied in the moment in which the activity is recorded. At most 100 wait for one activity.
     Refuses with ACTIVITY_NOT_FOUND, REVERSAL_WAY_CHANGED (one activity is reversed by lines or by amount, not both
-    ways), LINE_NOT_FOUND, QUANTITY_NOT_RETURNABLE, AMOUNT_NOT_RETURNABLE or NOTHING_LEFT_TO_REVERSE.
+    ways), LINE_NOT_FOUND, QUANTITY_NOT_RETURNABLE, AMOUNT_NOT_RETURNABLE, NOTHING_LEFT_TO_REVERSE or
+    TOO_MANY_WAITING_REVERSALS.
     """
     BatchReverseActivities: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.BatchReverseActivitiesRequest, _earning_service_pb2.BatchReverseActivitiesResponse]  # type: ignore[assignment]
     """Reverses up to 1,000 times; each has its own answer, and one that is refused does not harm the others."""
+    GetReversal: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.GetReversalRequest, _earning_service_pb2.GetReversalResponse]  # type: ignore[assignment]
+    """Returns a reversal as it is now, also one that waits or was rejected; refuses with REVERSAL_NOT_FOUND."""
+    ListReversals: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.ListReversalsRequest, _earning_service_pb2.ListReversalsResponse]  # type: ignore[assignment]
+    """Returns the reversals of an activity: first those that were applied, by the instant of the record and then by their
+    identifier, then those that wait or were rejected, in the order in which they came.
+    An activity that is not recorded yet has only the latter, perhaps none.
+    """
     ConfirmActivity: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.ConfirmActivityRequest, _earning_service_pb2.ConfirmActivityResponse]  # type: ignore[assignment]
     """Makes the pending points of an activity available.
     Refuses with ACTIVITY_NOT_FOUND or, when no points of it are pending, ACTIVITY_NOT_PENDING.
@@ -258,8 +278,11 @@ class EarningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_earning_service_pb2.ReverseActivityResponse, _abc.Awaitable[_earning_service_pb2.ReverseActivityResponse]]:
         """Reverses an activity in whole, by lines and quantities, or by amount, from the stored record.
         Points that had paid for it go back to their lots first, in proportion; then what it earned is taken.
+        One that arrives before its activity waits, where the program lets it: it is answered with the state WAITING, and
+        applied in the moment in which the activity is recorded. At most 100 wait for one activity.
         Refuses with ACTIVITY_NOT_FOUND, REVERSAL_WAY_CHANGED (one activity is reversed by lines or by amount, not both
-        ways), LINE_NOT_FOUND, QUANTITY_NOT_RETURNABLE, AMOUNT_NOT_RETURNABLE or NOTHING_LEFT_TO_REVERSE.
+        ways), LINE_NOT_FOUND, QUANTITY_NOT_RETURNABLE, AMOUNT_NOT_RETURNABLE, NOTHING_LEFT_TO_REVERSE or
+        TOO_MANY_WAITING_REVERSALS.
         """
 
     @_abc_1.abstractmethod
@@ -269,6 +292,25 @@ class EarningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_earning_service_pb2.BatchReverseActivitiesResponse, _abc.Awaitable[_earning_service_pb2.BatchReverseActivitiesResponse]]:
         """Reverses up to 1,000 times; each has its own answer, and one that is refused does not harm the others."""
+
+    @_abc_1.abstractmethod
+    def GetReversal(
+        self,
+        request: _earning_service_pb2.GetReversalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_service_pb2.GetReversalResponse, _abc.Awaitable[_earning_service_pb2.GetReversalResponse]]:
+        """Returns a reversal as it is now, also one that waits or was rejected; refuses with REVERSAL_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListReversals(
+        self,
+        request: _earning_service_pb2.ListReversalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_service_pb2.ListReversalsResponse, _abc.Awaitable[_earning_service_pb2.ListReversalsResponse]]:
+        """Returns the reversals of an activity: first those that were applied, by the instant of the record and then by their
+        identifier, then those that wait or were rejected, in the order in which they came.
+        An activity that is not recorded yet has only the latter, perhaps none.
+        """
 
     @_abc_1.abstractmethod
     def ConfirmActivity(

@@ -263,6 +263,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "HOLD_USED", "domain": "guerdon", "metadata": {"hold_id": "3f2a01JB", "activity_id": "536365"}}
     """
+    ERROR_REASON_REVERSAL_NOT_FOUND: _ErrorReason.ValueType  # 87
+    """NOT_FOUND: the activity has no such reversal, nor does one wait for it.
+
+    {"reason": "REVERSAL_NOT_FOUND", "domain": "guerdon", "metadata": {"reversal_id": "C536379"}}
+    """
+    ERROR_REASON_TOO_MANY_WAITING_REVERSALS: _ErrorReason.ValueType  # 88
+    """FAILED_PRECONDITION: so many reversals wait for the activity already that no more may.
+
+    {"reason": "TOO_MANY_WAITING_REVERSALS", "domain": "guerdon",
+     "metadata": {"activity_id": "536365", "limit": "100"}}
+    """
     ERROR_REASON_REFERRALS_NOT_OFFERED: _ErrorReason.ValueType  # 90
     """FAILED_PRECONDITION: the program rewards nobody for bringing friends.
 
@@ -593,6 +604,17 @@ ERROR_REASON_HOLD_USED: ErrorReason.ValueType  # 86
 """ALREADY_EXISTS: the hold paid for another activity.
 
 {"reason": "HOLD_USED", "domain": "guerdon", "metadata": {"hold_id": "3f2a01JB", "activity_id": "536365"}}
+"""
+ERROR_REASON_REVERSAL_NOT_FOUND: ErrorReason.ValueType  # 87
+"""NOT_FOUND: the activity has no such reversal, nor does one wait for it.
+
+{"reason": "REVERSAL_NOT_FOUND", "domain": "guerdon", "metadata": {"reversal_id": "C536379"}}
+"""
+ERROR_REASON_TOO_MANY_WAITING_REVERSALS: ErrorReason.ValueType  # 88
+"""FAILED_PRECONDITION: so many reversals wait for the activity already that no more may.
+
+{"reason": "TOO_MANY_WAITING_REVERSALS", "domain": "guerdon",
+ "metadata": {"activity_id": "536365", "limit": "100"}}
 """
 ERROR_REASON_REFERRALS_NOT_OFFERED: ErrorReason.ValueType  # 90
 """FAILED_PRECONDITION: the program rewards nobody for bringing friends.

@@ -132,6 +132,30 @@ REVERSAL_POLICY_ALLOW_DEBT: ReversalPolicy.ValueType  # 3
 """All available points; what is missing becomes a debt."""
 Global___ReversalPolicy: _TypeAlias = ReversalPolicy  # noqa: Y015
 
+class _EarlyReversalPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EarlyReversalPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EarlyReversalPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EARLY_REVERSAL_POLICY_UNSPECIFIED: _EarlyReversalPolicy.ValueType  # 0
+    """Not chosen; means that it waits."""
+    EARLY_REVERSAL_POLICY_WAIT: _EarlyReversalPolicy.ValueType  # 1
+    """It waits for its activity, however long that takes, and is applied in the moment in which that is recorded."""
+    EARLY_REVERSAL_POLICY_REFUSE: _EarlyReversalPolicy.ValueType  # 2
+    """It is refused with ACTIVITY_NOT_FOUND."""
+
+class EarlyReversalPolicy(_EarlyReversalPolicy, metaclass=_EarlyReversalPolicyEnumTypeWrapper):
+    """What becomes of a reversal that arrives before its activity."""
+
+EARLY_REVERSAL_POLICY_UNSPECIFIED: EarlyReversalPolicy.ValueType  # 0
+"""Not chosen; means that it waits."""
+EARLY_REVERSAL_POLICY_WAIT: EarlyReversalPolicy.ValueType  # 1
+"""It waits for its activity, however long that takes, and is applied in the moment in which that is recorded."""
+EARLY_REVERSAL_POLICY_REFUSE: EarlyReversalPolicy.ValueType  # 2
+"""It is refused with ACTIVITY_NOT_FOUND."""
+Global___EarlyReversalPolicy: _TypeAlias = EarlyReversalPolicy  # noqa: Y015
+
 @_typing.final
 class EarningProgram(_message.Message):
     """How a program earns points: the document that a designer writes, reviews and applies."""
@@ -156,6 +180,7 @@ class EarningProgram(_message.Message):
     CAPS_FIELD_NUMBER: _builtins.int
     REFERRAL_FIELD_NUMBER: _builtins.int
     ADJUSTMENT_APPROVAL_ABOVE_POINTS_FIELD_NUMBER: _builtins.int
+    EARLY_REVERSAL_POLICY_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The program."""
     display_name: _builtins.str
@@ -178,6 +203,8 @@ class EarningProgram(_message.Message):
     """Whether the part of an amount that was paid in points earns as well; unspecified means net: it does not."""
     adjustment_approval_above_points: _builtins.int
     """An adjustment of more points than this needs a second actor; 0 means that none does."""
+    early_reversal_policy: Global___EarlyReversalPolicy.ValueType
+    """What becomes of a reversal that arrives before its activity; unspecified means that it waits."""
     @_builtins.property
     def currencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PointCurrency]:
         """The points currencies; the first is the one that requests mean when they name none.
@@ -233,10 +260,11 @@ class EarningProgram(_message.Message):
         caps: _abc.Iterable[Global___EarningCap] | None = ...,
         referral: Global___ReferralPolicy | None = ...,
         adjustment_approval_above_points: _builtins.int = ...,
+        early_reversal_policy: Global___EarlyReversalPolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "referral", b"referral"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "adjustment_approval_above_points", b"adjustment_approval_above_points", "caps", b"caps", "currencies", b"currencies", "display_name", b"display_name", "earn_on", b"earn_on", "enroll_unknown_members", b"enroll_unknown_members", "exchange_rates", b"exchange_rates", "money_currency_code", b"money_currency_code", "multiplier_policy", b"multiplier_policy", "program_id", b"program_id", "referral", b"referral", "reversal_policy", b"reversal_policy", "rounding", b"rounding", "rules", b"rules", "tier_ladder_id", b"tier_ladder_id", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "adjustment_approval_above_points", b"adjustment_approval_above_points", "caps", b"caps", "currencies", b"currencies", "display_name", b"display_name", "early_reversal_policy", b"early_reversal_policy", "earn_on", b"earn_on", "enroll_unknown_members", b"enroll_unknown_members", "exchange_rates", b"exchange_rates", "money_currency_code", b"money_currency_code", "multiplier_policy", b"multiplier_policy", "program_id", b"program_id", "referral", b"referral", "reversal_policy", b"reversal_policy", "rounding", b"rounding", "rules", b"rules", "tier_ladder_id", b"tier_ladder_id", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
