@@ -176,4 +176,4 @@ async def test_progress_ends_with_everything_done(books: Node) -> None:
     last: dict[str, tuple[int, int]] = {}
     async for progress in books.verification.run(""):
         last[progress.stage] = (progress.done, progress.total)
-    assert last == {"wallets": (2, 2), "activities": (6, 6)}
+    assert last == {"wallets": (2, 2), "activities": (8, 8), "waiting": (4, 4)}
