@@ -23,13 +23,15 @@ class Job:
 
     `due` counts what is due now by the business clock (at least 1 while anything is), and must be
     cheap. `run` does a bounded piece of it and gives how much it did. `every` is the real time
-    between two looks at `due`.
+    between two looks at `due`. Nobody waits for a job that is not `awaited`: it comes out the same
+    however late it is, and nothing that is decided looks at it.
     """
 
     name: str
     due: Callable[[], Awaitable[int]]
     run: Callable[[], Awaitable[int]]
     every: timedelta = timedelta(seconds=1)
+    awaited: bool = True
 
 
 class JobRunner:
@@ -47,8 +49,8 @@ class JobRunner:
             wake.set()
 
     async def due_count(self) -> int:
-        """Count what is due in all jobs together."""
-        return sum(await asyncio.gather(*(job.due() for job in self._jobs)))
+        """Count what is due in all jobs together that are awaited."""
+        return sum(await asyncio.gather(*(job.due() for job in self._jobs if job.awaited)))
 
     async def run(self) -> None:
         """Run jobs until cancelled.

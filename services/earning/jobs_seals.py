@@ -65,7 +65,7 @@ class SealDays:
 
     def job(self) -> Job:
         """The job, for the runner."""
-        return Job(name="seal_days", due=self.due, run=self.run)
+        return Job(name="seal_days", due=self.due, run=self.run, awaited=False)
 
     async def due(self) -> int:
         """Number of programs of which a day is over and not sealed yet."""

@@ -61,6 +61,17 @@ async def test_what_is_due_at_the_start_is_done_piece_by_piece() -> None:
     assert await runner.due_count() == 0
 
 
+async def test_a_job_that_nobody_waits_for_is_done_and_not_counted() -> None:
+    pile, seals = Pile(), Pile(3)
+    runner = JobRunner(
+        [pile.job(), Job(name="seals", due=seals.job().due, run=seals.job().run, awaited=False)]
+    )
+    assert await runner.due_count() == 0
+    async with _running(runner):
+        await seals.done.wait()
+    assert seals.pieces == [2, 1]
+
+
 async def test_a_wake_runs_what_has_become_due_without_waiting_for_the_poll() -> None:
     pile = Pile()
     runner = JobRunner([pile.job()])
