@@ -1,17 +1,25 @@
 """What is done about referrals over the world that was loaded: codes, claims, rewards, returns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TypeVar, cast
 
-from services.earning import decisions, referrals, wire
+from services.earning import decisions, pieces, referrals, wire
 from services.earning.commands import Command, RecordActivity, ReverseActivity
 from services.earning.commands_referrals import AboutReferral, ClaimReferral, MakeReferralCode
 from services.earning.decisions import Changes
-from services.earning.domain import ActivityRecord, CurrencyId, MemberKey, Wallet
+from services.earning.domain import ActivityRecord, CurrencyId, EntryType, MemberKey, Wallet
 from services.earning.further import Purse
 from services.earning.member_records import Frozen
-from services.earning.referral_records import Referral, ReferralCode, ReferralState, Side
+from services.earning.pieces import Piece
+from services.earning.referral_records import (
+    Booking,
+    Referral,
+    ReferralCode,
+    ReferralState,
+    Side,
+    lot_of,
+)
 from services.earning.referrals_world import Referrals
 from services.earning.refusals import MemberFrozen
 from services.earning.refusals_referrals import ReferralCodeNotFound, ReferralsNotOffered
@@ -182,7 +190,24 @@ def taken_back(
         side: _purse(world, program, world.owner(given.program_id, key), given.currency_id)
         for side, key in ((Side.FRIEND, given.friend_key), (Side.REFERRER, given.referrer_key))
     }
-    return referrals.take_back(decided, given, purses, bookings, program.reversal_policy, now)
+    own_lots = {side: _own_lots(world, known, bookings, side, purses[side]) for side in purses}
+    return referrals.take_back(
+        decided, given, purses, own_lots, bookings, program.reversal_policy, now
+    )
+
+
+def _own_lots(
+    world: World, known: Referrals, bookings: Iterable[Booking], side: Side, purse: Purse
+) -> frozenset[int]:
+    """The lots of a purse in which a side's reward is, as stored or as this batch moved it."""
+    found: set[Piece] = set()
+    for each in bookings:
+        if each.side is side and each.type is EntryType.REFERRAL:
+            lot = lot_of(each)
+            found |= known.pieces.get(lot, {lot})
+    pieces.follow(found, world.entries)
+    wallet = purse.wallet
+    return pieces.within(found, wallet.program_id, wallet.member_key, wallet.currency_id)
 
 
 def _purse(world: World, program: Program, member: MemberKey, currency_id: CurrencyId) -> Purse:

@@ -295,7 +295,7 @@ def reverse(
         movement = ledger.take_back(
             books.wallet,
             books.lots,
-            own_lot(activity, books.wallet, books.lots),
+            (own_lot(activity, books.wallet, books.lots),),
             given.points,
             program.reversal_policy,
             cause,

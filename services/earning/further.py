@@ -218,7 +218,7 @@ def _taken(
     books, told = settled(purse.wallet, purse.lots, purse.policy, reversal.create_time)
     lot = own_lot(replace(before, entry_sequence=earning.entry_sequence), books.wallet, books.lots)
     movement = ledger.take_back(
-        books.wallet, books.lots, lot, points, program.reversal_policy, cause
+        books.wallet, books.lots, (lot,), points, program.reversal_policy, cause
     )
     entry = books.book(movement) if movement else None
     taken = FurtherReversal(

@@ -9,11 +9,12 @@ Holds are in `ledger_holds.py`, what the clock brings in `ledger_settling.py`, g
 and mergers in `ledger_transfers.py`. All expect a wallet that is settled.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from json.encoder import encode_basestring as _quoted  # a text as JSON has it, not as ASCII
+from operator import attrgetter
 
 from services.earning import ledger_clock
 from services.earning.domain import (
@@ -41,6 +42,7 @@ from shared.values import value
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _NEVER = datetime.max.replace(tzinfo=UTC)
+_age = attrgetter("lot_sequence")
 MADE = -1
 """Stands for the lot that an entry makes, in a change whose sequence is not known yet."""
 
@@ -230,20 +232,24 @@ def making(wallet: Wallet, change: Change, points: int, repaid: int, cause: Caus
 def take_back(
     wallet: Wallet,
     lots: Mapping[int, Lot],
-    own_lot: int,
+    own_lots: Collection[int],
     points: int,
     policy: ReversalPolicy,
     cause: Cause,
 ) -> Movement | None:
-    """Take reversed points: from the activity's own lot, then others, then as debt (*policy*).
+    """Take reversed points: from the activity's own lots, then others, then as debt (*policy*).
 
-    Of pending points only the activity's own are taken. None when nothing could be taken.
+    Pending points go first, and only the activity's own are taken. None when nothing could be
+    taken.
     """
-    own = [lots[own_lot]] if own_lot in lots else []
-    uses = take(own, points)
-    pending = -total(uses) if own and own[0].is_pending else 0
+    own = [lots[number] for number in own_lots if number in lots]
+    uses = take(sorted([lot for lot in own if lot.is_pending], key=_age), points)
+    pending = -total(uses)
+    available = [lot for lot in own if not lot.is_pending]
+    available.sort(key=lambda lot: use_order(lot, wallet.slide_time))
+    uses += take(available, points - pending)
     if policy is not ReversalPolicy.ONLY_THIS_ACTIVITY:
-        others = [lot for lot in usable(wallet, lots) if lot.lot_sequence != own_lot]
+        others = [lot for lot in usable(wallet, lots) if lot.lot_sequence not in own_lots]
         uses += take(others, points + total(uses))
     taken = -total(uses)
     owed = points - taken if policy is ReversalPolicy.ALLOW_DEBT else 0

@@ -11,13 +11,19 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.earning import loading_members, referrals, store_members, store_referrals
+from services.earning import (
+    loading_members,
+    referrals,
+    store_members,
+    store_pieces,
+    store_referrals,
+)
 from services.earning.commands import Command, RecordActivity
 from services.earning.commands_members import ChangeMember, ClaimCard, MergeMembers
 from services.earning.commands_referrals import AboutReferral, ClaimReferral, MakeReferralCode
-from services.earning.domain import CurrencyId, MemberKey, ProgramId
+from services.earning.domain import CurrencyId, EntryType, MemberKey, ProgramId
 from services.earning.member_records import Frozen
-from services.earning.referral_records import Referral, ReferralState
+from services.earning.referral_records import Referral, ReferralState, lot_of
 from services.earning.referrals_world import Referrals
 from services.earning.world import ActivityKey, Identifier, MemberPlace, WalletKey, World
 from shared.database import TryAgain, Tx
@@ -122,8 +128,16 @@ async def load(tx: Tx, world: World, asked: Wanted, now: datetime) -> None:
         if wallet.frozen == Frozen.MERGED:
             raise TryAgain("the owner of a code was merged while its wallet was waited for")
     back = [each for each in found.by_id.values() if each.activity_id]
+    returned = {
+        (each.program_id, each.referral_id)
+        for each in back
+        if (each.program_id, each.activity_id) in asked.activities
+    }
     for booking in await store_referrals.bookings(tx, back):
-        found.bookings.setdefault((booking.program_id, booking.referral_id), []).append(booking)
+        id_ = (booking.program_id, booking.referral_id)
+        found.bookings.setdefault(id_, []).append(booking)
+        if id_ in returned and booking.type is EntryType.REFERRAL:
+            found.pieces[lot_of(booking)] = await store_pieces.came_of(tx, lot_of(booking))
     await _count_rewarded(tx, world, found, asked)
     await _load_claims(tx, world, found, asked)
     await _make_codes(tx, world, found, asked, now)

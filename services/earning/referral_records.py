@@ -13,6 +13,7 @@ from services.earning.domain import (
     MemberKey,
     ProgramId,
 )
+from services.earning.pieces import Piece
 from shared.values import value
 
 ReferralId = NewType("ReferralId", str)
@@ -78,6 +79,11 @@ class Booking:
     currency_id: CurrencyId
     sequence: int
     points: int
+
+
+def lot_of(booking: Booking) -> Piece:
+    """The lot that a booking made; one that took points back made none."""
+    return booking.program_id, booking.member_key, booking.currency_id, booking.sequence
 
 
 @value

@@ -5,7 +5,7 @@ its first activity that qualifies, and are taken back as part of the decision of
 completes that activity's return: neither can be without the other, nor twice.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias, TypeVar
@@ -177,13 +177,15 @@ def take_back(
     decided: Decision[Changes, _A],
     rewarded: Referral,
     purses: Sides,
+    own_lots: Mapping[Side, Collection[int]],
     bookings: Iterable[Booking],
     policy: ReversalPolicy,
     now: datetime,
 ) -> Decision[Changes, _A]:
     """A decided reversal that completes a return, with what both sides got taken back.
 
-    Purses are those of the referral's currency before the reversal, of whoever has the points now.
+    Purses are those of the referral's currency before the reversal, of whoever has the points now;
+    `own_lots` are the lots in them that have what is left of the rewards.
     """
     given = {each.side: each for each in bookings if each.type is EntryType.REFERRAL}
     cause = Cause(now=now, occurred_time=now, reference=rewarded.referral_id, reason=REASON)
@@ -192,8 +194,9 @@ def take_back(
     for side, booking in given.items():
         current = going.purse(purses[side])
         books, told = settled(current.wallet, current.lots, current.policy, now)
-        own = booking.sequence if booking.member_key == books.wallet.member_key else 0
-        movement = ledger.take_back(books.wallet, books.lots, own, booking.points, policy, cause)
+        movement = ledger.take_back(
+            books.wallet, books.lots, own_lots[side], booking.points, policy, cause
+        )
         if movement is not None:
             taken[side] = books.book(movement).program_delta
             going.bookings.append(

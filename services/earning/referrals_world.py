@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from services.earning.domain import ActivityId, MemberKey, ProgramId
+from services.earning.pieces import Piece
 from services.earning.referral_records import (
     Booking,
     Referral,
@@ -23,7 +24,7 @@ class Referrals:
     `owners` are the members whom codes belong to, `own` the codes of members. `referrers` are the
     chains above the owners of codes. `rewarded` counts the friends for whom members were rewarded,
     of those who may be rewarded now. `contents` are earlier activities of those who claim. `ended`
-    are members that were merged, with whom they went to.
+    are members that were merged, with whom they went to. `pieces` is what became of rewards' lots.
     """
 
     owners: dict[tuple[ProgramId, str], MemberKey] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Referrals:
     of_friend: dict[_Place, _Id] = field(default_factory=dict)
     of_activity: dict[tuple[ProgramId, ActivityId], _Id] = field(default_factory=dict)
     bookings: dict[_Id, list[Booking]] = field(default_factory=dict)
+    pieces: dict[Piece, set[Piece]] = field(default_factory=dict)
     referrers: dict[ProgramId, dict[MemberKey, MemberKey]] = field(default_factory=dict)
     rewarded: dict[_Place, int] = field(default_factory=dict)
     contents: dict[_Place, list[bytes]] = field(default_factory=dict)

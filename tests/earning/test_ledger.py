@@ -90,7 +90,7 @@ class Books:
         return self.book(movement), parted.kept
 
     def take_back(self, own_lot: int, points: int, policy: ReversalPolicy = DEBT) -> Entry | None:
-        movement = ledger.take_back(self.wallet, self.lots, own_lot, points, policy, CAUSE)
+        movement = ledger.take_back(self.wallet, self.lots, (own_lot,), points, policy, CAUSE)
         return self.book(movement) if movement else None
 
     def remaining(self) -> dict[int, int]:

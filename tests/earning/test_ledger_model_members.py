@@ -323,14 +323,10 @@ class Members(RuleBasedStateMachine):
         if self.does(work, taken) is not None:
             self.end(card, who)
 
-    @precondition(lambda self: self.policy != ONLY_OWN)
     @precondition(lambda self: not any(each.is_now for each in self.people))
     @rule(data=st.data())
     def claim_referral(self, data: st.DataObject) -> None:
-        """Before anybody was merged: whose friend a merged member is has tests of its own.
-
-        Not under the policy of own points: a reward that a merge moved is not known by its lot.
-        """
+        """Before anybody was merged: whose friend a merged member is has tests of its own."""
         friend, by = self.someone(data), self.someone(data)
         if by.frozen or friend.frozen:
             return

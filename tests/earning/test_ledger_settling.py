@@ -124,7 +124,7 @@ def test_a_reversal_takes_the_activity_s_own_pending_points_first_and_never_othe
     debt = ReversalPolicy.ALLOW_DEBT
     for points, pending, owed in ((40, 160, 0), (90, 100, 30)):
         movement = ledger.take_back(
-            made.wallet, made.lots, own.lot_sequence, points, debt, cause(NOW, "a-1")
+            made.wallet, made.lots, (own.lot_sequence,), points, debt, cause(NOW, "a-1")
         )
         assert movement is not None
         made.book(movement)
@@ -363,7 +363,7 @@ def test_points_that_are_reinstated_repay_debt_and_end_again() -> None:
     now = NOW + 5 * DAY
     settle(made, how, now)
     movement = ledger.take_back(
-        made.wallet, made.lots, lot.lot_sequence, 4, ReversalPolicy.ALLOW_DEBT, cause(now)
+        made.wallet, made.lots, (lot.lot_sequence,), 4, ReversalPolicy.ALLOW_DEBT, cause(now)
     )
     assert movement is not None
     made.book(movement)
