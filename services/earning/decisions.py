@@ -295,7 +295,7 @@ def reverse(
         movement = ledger.take_back(
             books.wallet,
             books.lots,
-            (own_lot(activity, books.wallet, books.lots),),
+            own_lots(activity, books.lots),
             given.points,
             program.reversal_policy,
             cause,
@@ -340,12 +340,14 @@ def reverse(
     )
 
 
-def own_lot(activity: ActivityRecord, wallet: Wallet, lots: Lots) -> int:
-    """The lot of an activity's points: its entry's, or what a merge made of it."""
-    if wallet.member_key == activity.member_key:
-        return activity.entry_sequence
-    own = [lot.lot_sequence for lot in lots.values() if lot.activity_id == activity.activity_id]
-    return min(own, default=0)
+def own_lots(activity: ActivityRecord, lots: Lots) -> frozenset[int]:
+    """The lots of an activity's points: its entry's, and what mergers, refunds, gifts made of it.
+
+    Points that were given away are its own again once they have come back.
+    """
+    return frozenset(
+        [lot.lot_sequence for lot in lots.values() if lot.activity_id == activity.activity_id]
+    )
 
 
 # Credits and levels ------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from services.earning import counts, evaluation, explanations, ledger
 from services.earning.counts import Counted
-from services.earning.decisions import Changes, Lots, own_lot
+from services.earning.decisions import Changes, Lots, own_lots
 from services.earning.domain import (
     ActivityRecord,
     CurrencyId,
@@ -216,9 +216,9 @@ def _taken(
         reason=reversal.reason,
     )
     books, told = settled(purse.wallet, purse.lots, purse.policy, reversal.create_time)
-    lot = own_lot(replace(before, entry_sequence=earning.entry_sequence), books.wallet, books.lots)
+    own = own_lots(before, books.lots)
     movement = ledger.take_back(
-        books.wallet, books.lots, (lot,), points, program.reversal_policy, cause
+        books.wallet, books.lots, own, points, program.reversal_policy, cause
     )
     entry = books.book(movement) if movement else None
     taken = FurtherReversal(

@@ -65,6 +65,7 @@ class Someone:
     heaps: list[Heap] = field(default_factory=list)
     debt: int = 0
     held: dict[str, list[tuple[Heap, int]]] = field(default_factory=dict)
+    captured: dict[str, list[tuple[Heap, int]]] = field(default_factory=dict)
     spent: int = 0
     frozen: bool = False
     bought: bool = False
@@ -263,10 +264,26 @@ class Members(RuleBasedStateMachine):
         taken = who.held.pop(hold_id)
         if captures:
             who.spent += sum(points for _, points in taken)
+            who.captured[hold_id] = taken
             return
         for heap, points in taken:
             heap.left += points
         who.repay()
+
+    @precondition(lambda self: any(each.captured for each in self.people))
+    @rule(data=st.data())
+    def refund(self, data: st.DataObject) -> None:
+        """What a member spent that was merged since comes back to whoever goes on."""
+        who = data.draw(st.sampled_from([each for each in self.people if each.captured]))
+        hold_id = data.draw(st.sampled_from(sorted(who.captured)))
+        self.run(self.node.refund(hold_id))
+        for heap, points in who.captured.pop(hold_id):
+            who.spent -= points
+            if who.is_now is None:
+                heap.left += points
+            else:
+                who.now.heaps.append(Heap(heap.name, points))
+        who.now.repay()
 
     @rule(data=st.data())
     def freeze_or_unfreeze(self, data: st.DataObject) -> None:

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import member_service_pb2 as members_pb
+from guerdon.earning.v1 import points_service_pb2 as points_pb
 from guerdon.earning.v1 import referral_pb2
 from guerdon.earning.v1 import referral_service_pb2 as referrals_pb
 from services.earning import (
@@ -160,6 +162,91 @@ async def test_a_merge_and_a_return_that_are_decided_together_take_the_reward(
     assert all(isinstance(each, Outcome) for each in results)
     assert [(await node.wallet(each)).available for each in ("eve", "bob")] == [0, 0]
     assert await node.verify() == []
+
+
+# Points of activities ----------------------------------------------------------------------------
+
+
+async def spent_and_refunded(caller: Caller, source: str, target: str) -> None:
+    """30 points are spent by a member that is then merged, and refunded after that."""
+    held = await caller.hold(30, source)
+    capture = pb.CaptureHoldRequest(**caller.key(), hold_id=held.hold_id)
+    await caller.earning.CaptureHold(capture)
+    await caller.merge(source, target)
+    refund = pb.RefundCaptureRequest(**caller.key(), hold_id=held.hold_id)
+    await caller.earning.RefundCapture(refund)
+
+
+async def test_all_pieces_of_an_activity_are_taken_not_only_the_first(caller: Caller) -> None:
+    await enrolled(caller, "old", "eve")
+    await caller.buy("a-1", "old", 10_000)
+    await caller.credit(7, "eve")
+    await spent_and_refunded(caller, "old", "eve")
+    assert await available(caller, "eve") == [107]
+    await caller.give_back("a-1")
+    assert await available(caller, "eve") == [7]
+    assert await caller.verified() == []
+
+
+async def test_points_that_were_given_away_are_the_activity_s_again_once_they_are_back(
+    caller: Caller,
+) -> None:
+    await enrolled(caller, "ann", "eve")
+    await caller.buy("a-1", "ann", 10_000)
+    await caller.credit(7, "ann")
+    await caller.transfer(100, "eve", "ann")
+    await caller.transfer(80, "ann", "eve")
+    await caller.give_back("a-1", amount=5_000)
+    assert await available(caller, "ann", "eve") == [37, 20]
+    await caller.give_back("a-1")
+    assert await available(caller, "ann", "eve") == [7, 20]
+    assert await caller.verified() == []
+
+
+async def test_the_activity_s_own_points_go_before_those_that_end_sooner(
+    database_url: str, tmp_path: Path
+) -> None:
+    """With everything allowed the order still matters: what is left is what ends later."""
+    ends = [{"currency_id": "points", "expiry": {"after_days": 30}}]
+    async with calling(database_url, tmp_path, currencies=ends) as caller:
+        await enrolled(caller, "old", "eve")
+        await caller.credit(7, "eve")
+        await caller.buy("a-1", "old", 10_000)
+        await spent_and_refunded(caller, "old", "eve")
+        await caller.give_back("a-1")
+        assert await available(caller, "eve") == [7]
+        taken = (await caller.entries("eve"))[0].lot_uses
+        assert [(each.lot_sequence, each.points) for each in taken] == [(2, -70), (3, -30)]
+        assert await caller.verified() == []
+
+
+async def test_pieces_of_a_further_currency_are_all_taken(
+    database_url: str, tmp_path: Path
+) -> None:
+    changes: dict[str, object] = {
+        "currencies": [{"currency_id": "points"}, {"currency_id": "miles"}],
+        "rules": [
+            {"rule_id": "points", "flat": {"points": 1}},
+            {"rule_id": "miles", "currency_id": "miles", "flat": {"points": 100}},
+        ],
+        "reversal_policy": ONLY_OWN,
+    }
+    async with calling(database_url, tmp_path, **changes) as caller:
+        await enrolled(caller, "ann", "eve")
+        await caller.buy("a-1", "ann")
+        for giver, taker, points in (("ann", "eve", 100), ("eve", "ann", 60), ("eve", "ann", 40)):
+            request = points_pb.TransferPointsRequest(
+                **caller.key(),
+                from_member_id=giver,
+                to_member_id=taker,
+                points=points,
+                currency_id="miles",
+            )
+            await caller.points.TransferPoints(request)
+        await caller.give_back("a-1")
+        asked = pb.GetWalletRequest(program_id=PROGRAM, member_id="ann", currency_id="miles")
+        assert (await caller.earning.GetWallet(asked)).wallet.points_available == 0
+        assert await caller.verified() == []
 
 
 # Where pieces of a lot go ------------------------------------------------------------------------
