@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from services.earning import store_further, store_members, store_reads
+from services.earning import queries_exports, store_further, store_members, store_reads
 from services.earning.documents import EarningPrograms
 from services.earning.domain import (
     ActivityRecord,
@@ -16,6 +16,8 @@ from services.earning.domain import (
     Wallet,
 )
 from services.earning.member_records import MemberRecord
+from services.earning.referral_records import Referral, Side
+from services.earning.statements import Statement
 from shared import errors, paging
 from shared.clock import Clock
 from shared.database import Database, Tx
@@ -24,6 +26,8 @@ _PAGE_SIZE = 50
 _PAGE_SIZE_MAX = 1_000
 _EXPORT_PAGE = 500
 _WALLETS_MAX = 100
+_STATEMENTS_PAGE = 24
+"""Months that one transaction reads: it is a few statements for each."""
 _SEQUENCE_END = 2**62
 _TIME_END = datetime.max.replace(tzinfo=UTC)
 
@@ -37,6 +41,14 @@ class MemberPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OneSided:
+    """A referral, and which of its sides are the member's."""
+
+    referral: Referral
+    sides: frozenset[Side]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
     """Some of what is stored of a member."""
 
@@ -45,6 +57,9 @@ class Exported:
     entries: list[Entry] = field(default_factory=list)
     records: list[ActivityRecord] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
+    referrals: list[OneSided] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
 
 
 class MemberQueries:
@@ -103,7 +118,26 @@ class MemberQueries:
                 yield Exported(holds=holds)
                 after = holds[-1].hold_id
             if len(holds) < _EXPORT_PAGE:
-                return
+                break
+        async for piece in self._derived(program_id, keys, wallets):
+            yield piece
+
+    async def _derived(
+        self, program_id: ProgramId, keys: list[MemberKey], wallets: list[Wallet]
+    ) -> AsyncIterator[Exported]:
+        async with self._database.reading() as tx:
+            codes = await queries_exports.codes(tx, program_id, keys)
+        for start in range(0, len(codes), _EXPORT_PAGE):
+            yield Exported(codes=codes[start : start + _EXPORT_PAGE])
+        found = queries_exports.referrals(self._database, program_id, keys, _EXPORT_PAGE)
+        async for referrals in found:
+            yield Exported(referrals=[_one_sided(each, keys) for each in referrals])
+        for wallet in wallets:
+            months = queries_exports.of_months(
+                self._database, self._programs, wallet, _STATEMENTS_PAGE
+            )
+            async for statements in months:
+                yield Exported(statements=statements)
 
     async def _entries(self, wallet: Wallet) -> AsyncIterator[list[Entry]]:
         place = (wallet.program_id, wallet.member_key, wallet.currency_id)
@@ -139,3 +173,10 @@ class MemberQueries:
         if key is None:
             raise errors.MemberNotFound(member_id=member_id)
         return (await store_members.load(tx, [(program_id, key)]))[program_id, key]
+
+
+def _one_sided(referral: Referral, keys: list[MemberKey]) -> OneSided:
+    sides = {Side.FRIEND: referral.friend_key, Side.REFERRER: referral.referrer_key}
+    return OneSided(
+        referral=referral, sides=frozenset(side for side, key in sides.items() if key in keys)
+    )

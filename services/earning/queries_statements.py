@@ -1,11 +1,13 @@
 """Reads statements."""
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from services.earning import decisions, statements, store_reads, store_seals, store_statements
 from services.earning.documents import EarningPrograms
 from services.earning.domain import CurrencyId, MemberId, ProgramId
-from services.earning.statements import StatementPage
+from services.earning.statements import Statement, StatementPage
+from services.earning.store_statements import WalletKey
 from shared import errors, paging
 from shared.database import Database, Tx
 
@@ -36,40 +38,65 @@ class StatementQueries:
         """
         query = paging.digest_of("statement", program_id, member_id, currency_id, month)
         size = paging.page_size(page_size, _PAGE_SIZE, _PAGE_SIZE_MAX)
-        first = statements.first_day(month)
         async with self._database.reading() as tx:
             version = await self._programs.require(tx, program_id)
             member_key = await store_reads.find_member(tx, program_id, member_id)
             if member_key is None:
                 raise errors.MemberNotFound(member_id=member_id)
             key = (program_id, member_key, decisions.currency_of(version.program, currency_id))
-            start = await self._begin(tx, program_id, first)
-            end = await self._begin(tx, program_id, statements.day_after(first))
-            after = await store_statements.last_before(tx, key, start)
-            upto = max(after, await store_statements.last_before(tx, key, end))
-            before = _position(page_token, query, after, upto)
-            opening = await store_statements.balance(tx, key, after)
-            closing = await store_statements.balance(tx, key, upto)
-            moved = await store_statements.moved(tx, key, after, upto)
-            count = min(size, before - 1 - after)
+            months = Months(tx, self._programs)
+            span = await months.span(key, month)
+            before = _position(page_token, query, span.after, span.upto)
+            statement = await months.stated(key, span)
+            count = min(size, before - 1 - span.after)
             found = await store_reads.entries(tx, key, before=before, count=count)
         more = ""
-        if found and found[-1].sequence > after + 1:
+        if found and found[-1].sequence > span.after + 1:
             more = paging.encode(query, (found[-1].sequence,))
-        return StatementPage(
-            statement=statements.stated(
-                month, key[2], (start, end), (opening, closing), moved, upto - after
-            ),
-            entries=tuple(found),
-            next_page_token=more,
+        return StatementPage(statement=statement, entries=tuple(found), next_page_token=more)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A month of a wallet: its two ends, and the entries after `after` up to `upto`."""
+
+    month: str
+    times: tuple[datetime, datetime]
+    after: int
+    upto: int
+
+
+class Months:
+    """The months of wallets, as one transaction sees them."""
+
+    def __init__(self, tx: Tx, programs: EarningPrograms) -> None:
+        self._tx = tx
+        self._programs = programs
+
+    async def span(self, key: WalletKey, month: str) -> Span:
+        """Where a month begins and ends."""
+        first = statements.first_day(month)
+        start = await self._begin(key[0], first)
+        end = await self._begin(key[0], statements.day_after(first))
+        after = await store_statements.last_before(self._tx, key, start)
+        upto = max(after, await store_statements.last_before(self._tx, key, end))
+        return Span(month=month, times=(start, end), after=after, upto=upto)
+
+    async def stated(self, key: WalletKey, span: Span) -> Statement:
+        """The statement of a month."""
+        opening = await store_statements.balance(self._tx, key, span.after)
+        closing = await store_statements.balance(self._tx, key, span.upto)
+        moved = await store_statements.moved(self._tx, key, span.after, span.upto)
+        return statements.stated(
+            span.month, key[2], span.times, (opening, closing), moved, span.upto - span.after
         )
 
-    async def _begin(self, tx: Tx, program_id: ProgramId, first: date) -> datetime:
+    async def _begin(self, program_id: ProgramId, first: date) -> datetime:
         """The first instant of a month, in the zone that was in force the day before."""
         at = datetime.combine(first, time(), tzinfo=UTC) - timedelta(days=1)
-        number = await store_seals.version_at(tx, program_id, at)
-        zone = (await self._programs.at_version(tx, program_id, number)).program.rules.zone
-        return statements.begin(first, zone)
+        number = await store_seals.version_at(self._tx, program_id, at)
+        version = await self._programs.at_version(self._tx, program_id, number)
+        return statements.begin(first, version.program.rules.zone)
 
 
 def _position(token: str, query: str, after: int, upto: int) -> int:

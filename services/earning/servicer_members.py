@@ -3,14 +3,17 @@
 from collections.abc import AsyncIterator
 from typing import cast
 
-from guerdon.earning.v1 import member_pb2
+from guerdon.earning.v1 import member_pb2, referral_pb2
 from guerdon.earning.v1 import member_service_pb2 as pb
 from guerdon.earning.v1 import member_service_pb2_grpc as pb_grpc
 from services.earning import answers, wire_members
 from services.earning.domain import MemberId, ProgramId
 from services.earning.member_records import MemberRecord
-from services.earning.queries_members import MemberQueries
+from services.earning.queries_members import MemberQueries, OneSided
+from services.earning.referral_records import Side
 from services.earning.wire_members import Request, member_to_proto
+from services.earning.wire_referrals import referral_to_proto
+from services.earning.wire_statements import statement_to_proto
 from shared.group_commit import GroupCommit
 from shared.rpc.interceptors import Context
 
@@ -63,6 +66,9 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
                 entries=[answers.entry_to_proto(each) for each in piece.entries],
                 records=[answers.activity_to_proto(each, name) for each in piece.records],
                 holds=[answers.hold_to_proto(each, name) for each in piece.holds],
+                referral_codes=piece.codes,
+                referrals=[_one_sided(each, name) for each in piece.referrals],
+                statements=[statement_to_proto(each) for each in piece.statements],
             )
             if piece.member is not None:
                 response.member.CopyFrom(member_to_proto(piece.member))
@@ -137,3 +143,12 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
     async def _changed(self, request: Request) -> tuple[member_pb2.Member, str]:
         outcome = await self._group_commit.submit(wire_members.command_from_proto(request))
         return member_to_proto(cast("MemberRecord", outcome.answer)), outcome.token
+
+
+def _one_sided(of: OneSided, member_id: str) -> referral_pb2.Referral:
+    """A referral that names the member it is told to, and nobody else."""
+    return referral_to_proto(
+        of.referral,
+        member_id if Side.FRIEND in of.sides else "",
+        member_id if Side.REFERRER in of.sides else "",
+    )

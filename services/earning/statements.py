@@ -66,6 +66,11 @@ def day_after(first: date) -> date:
     return date(first.year + first.month // 12, first.month % 12 + 1, 1)
 
 
+def month_of(day: date) -> str:
+    """The month of a day, as 2026-10."""
+    return f"{day:%Y-%m}"
+
+
 def begin(first: date, zone: ZoneInfo) -> datetime:
     """The first instant of a month."""
     return midnight(first, zone)

@@ -248,6 +248,14 @@ async def codes_of(tx: Tx, places: Collection[MemberPlace]) -> dict[MemberPlace,
     return codes
 
 
+async def all_codes(tx: Tx, places: Collection[MemberPlace]) -> list[str]:
+    """All codes of members, the oldest first."""
+    found = await tx.select(
+        tables.referral_codes, sorted(places), key=_MEMBER, order_by=("create_time", "code")
+    )
+    return [row.code for row in found]
+
+
 async def make_code(tx: Tx, place: MemberPlace, chance: bytes, now: datetime) -> str:
     """Give a member whose wallet is locked, and who has no code, one that nobody has."""
     for attempt in range(_ATTEMPTS):

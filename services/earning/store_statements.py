@@ -23,6 +23,11 @@ _last = (
     .limit(1)
 )
 
+_booked = sa.select(
+    sa.func.min(_entries.create_time).label("first"),
+    sa.func.max(_entries.create_time).label("last"),
+).where(*_of_wallet)
+
 
 def _sum(column: sa.ColumnElement[int], name: str) -> sa.Label[int]:
     return sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger).label(name)
@@ -55,6 +60,12 @@ async def last_before(tx: Tx, key: WalletKey, at: datetime) -> int:
     """The number of the wallet's last entry that was booked before an instant, 0 for none."""
     found = await tx.fetch(_last, {**_keys(key), "at": to_micros(at)})
     return int(found[0].sequence) if found else 0
+
+
+async def booked(tx: Tx, key: WalletKey) -> tuple[datetime, datetime] | None:
+    """When the wallet's first entry was booked, and its last; None when it has none."""
+    (row,) = await tx.fetch(_booked, _keys(key))
+    return None if row.first is None else (row.first, row.last)
 
 
 async def balance(tx: Tx, key: WalletKey, upto: int) -> Balance:

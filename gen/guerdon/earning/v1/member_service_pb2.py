@@ -27,9 +27,11 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from guerdon.earning.v1 import activity_pb2 as guerdon_dot_earning_dot_v1_dot_activity__pb2
 from guerdon.earning.v1 import ledger_pb2 as guerdon_dot_earning_dot_v1_dot_ledger__pb2
 from guerdon.earning.v1 import member_pb2 as guerdon_dot_earning_dot_v1_dot_member__pb2
+from guerdon.earning.v1 import referral_pb2 as guerdon_dot_earning_dot_v1_dot_referral__pb2
+from guerdon.earning.v1 import statement_service_pb2 as guerdon_dot_earning_dot_v1_dot_statement__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'guerdon/earning/v1/member_service.proto\x12\x12guerdon.earning.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a!guerdon/earning/v1/activity.proto\x1a\x1fguerdon/earning/v1/ledger.proto\x1a\x1fguerdon/earning/v1/member.proto\"P\n\x10GetMemberRequest\x12\x1d\n\nprogram_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"?\n\x11GetMemberResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\"\xff\x01\n\x13UpdateMemberRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12:\n\x07profile\x18\x04 \x01(\x0b\x32!.guerdon.earning.v1.MemberProfileB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0bupdate_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\"`\n\x14UpdateMemberResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"p\n\x12ListMembersRequest\x12\x1d\n\nprogram_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"p\n\x13ListMembersResponse\x12\x36\n\x07members\x18\x01 \x03(\x0b\x32\x1a.guerdon.earning.v1.MemberB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12!\n\x0fnext_page_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\xb6\x01\n\x14\x41\x64\x64IdentifierRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12@\n\nidentifier\x18\x04 \x01(\x0b\x32$.guerdon.earning.v1.MemberIdentifierB\x06\xbaH\x03\xc8\x01\x01\"a\n\x15\x41\x64\x64IdentifierResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\x97\x01\n\x17RemoveIdentifierRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1e\n\nidentifier\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"d\n\x18RemoveIdentifierResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\x8d\x01\n\x10\x43laimCardRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1b\n\x07\x63\x61rd_id\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"]\n\x11\x43laimCardResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\xa0\x01\n\x13MergeMembersRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12$\n\x10source_member_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12$\n\x10target_member_id\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"`\n\x14MergeMembersResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"s\n\x13\x46reezeMemberRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"`\n\x14\x46reezeMemberResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"u\n\x15UnfreezeMemberRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"b\n\x16UnfreezeMemberResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"r\n\x12\x45raseMemberRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"_\n\x13\x45raseMemberResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"S\n\x13\x45xportMemberRequest\x12\x1d\n\nprogram_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"\xa4\x02\n\x14\x45xportMemberResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x35\n\x07wallets\x18\x02 \x03(\x0b\x32\x1a.guerdon.earning.v1.WalletB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x35\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x19.guerdon.earning.v1.EntryB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12>\n\x07records\x18\x04 \x03(\x0b\x32\".guerdon.earning.v1.ActivityRecordB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x32\n\x05holds\x18\x05 \x03(\x0b\x32\x18.guerdon.earning.v1.HoldB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x32\xcf\x08\n\rMemberService\x12X\n\tGetMember\x12$.guerdon.earning.v1.GetMemberRequest\x1a%.guerdon.earning.v1.GetMemberResponse\x12\x61\n\x0cUpdateMember\x12\'.guerdon.earning.v1.UpdateMemberRequest\x1a(.guerdon.earning.v1.UpdateMemberResponse\x12^\n\x0bListMembers\x12&.guerdon.earning.v1.ListMembersRequest\x1a\'.guerdon.earning.v1.ListMembersResponse\x12\x64\n\rAddIdentifier\x12(.guerdon.earning.v1.AddIdentifierRequest\x1a).guerdon.earning.v1.AddIdentifierResponse\x12m\n\x10RemoveIdentifier\x12+.guerdon.earning.v1.RemoveIdentifierRequest\x1a,.guerdon.earning.v1.RemoveIdentifierResponse\x12X\n\tClaimCard\x12$.guerdon.earning.v1.ClaimCardRequest\x1a%.guerdon.earning.v1.ClaimCardResponse\x12\x61\n\x0cMergeMembers\x12\'.guerdon.earning.v1.MergeMembersRequest\x1a(.guerdon.earning.v1.MergeMembersResponse\x12\x61\n\x0c\x46reezeMember\x12\'.guerdon.earning.v1.FreezeMemberRequest\x1a(.guerdon.earning.v1.FreezeMemberResponse\x12g\n\x0eUnfreezeMember\x12).guerdon.earning.v1.UnfreezeMemberRequest\x1a*.guerdon.earning.v1.UnfreezeMemberResponse\x12^\n\x0b\x45raseMember\x12&.guerdon.earning.v1.EraseMemberRequest\x1a\'.guerdon.earning.v1.EraseMemberResponse\x12\x63\n\x0c\x45xportMember\x12\'.guerdon.earning.v1.ExportMemberRequest\x1a(.guerdon.earning.v1.ExportMemberResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'guerdon/earning/v1/member_service.proto\x12\x12guerdon.earning.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a!guerdon/earning/v1/activity.proto\x1a\x1fguerdon/earning/v1/ledger.proto\x1a\x1fguerdon/earning/v1/member.proto\x1a!guerdon/earning/v1/referral.proto\x1a*guerdon/earning/v1/statement_service.proto\"P\n\x10GetMemberRequest\x12\x1d\n\nprogram_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"?\n\x11GetMemberResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\"\xff\x01\n\x13UpdateMemberRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12:\n\x07profile\x18\x04 \x01(\x0b\x32!.guerdon.earning.v1.MemberProfileB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0bupdate_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\"`\n\x14UpdateMemberResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"p\n\x12ListMembersRequest\x12\x1d\n\nprogram_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"p\n\x13ListMembersResponse\x12\x36\n\x07members\x18\x01 \x03(\x0b\x32\x1a.guerdon.earning.v1.MemberB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12!\n\x0fnext_page_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\xb6\x01\n\x14\x41\x64\x64IdentifierRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12@\n\nidentifier\x18\x04 \x01(\x0b\x32$.guerdon.earning.v1.MemberIdentifierB\x06\xbaH\x03\xc8\x01\x01\"a\n\x15\x41\x64\x64IdentifierResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\x97\x01\n\x17RemoveIdentifierRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1e\n\nidentifier\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"d\n\x18RemoveIdentifierResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\x8d\x01\n\x10\x43laimCardRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1b\n\x07\x63\x61rd_id\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"]\n\x11\x43laimCardResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\xa0\x01\n\x13MergeMembersRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12$\n\x10source_member_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12$\n\x10target_member_id\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"`\n\x14MergeMembersResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"s\n\x13\x46reezeMemberRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"`\n\x14\x46reezeMemberResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"u\n\x15UnfreezeMemberRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"b\n\x16UnfreezeMemberResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"r\n\x12\x45raseMemberRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\nprogram_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"_\n\x13\x45raseMemberResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x1c\n\nfeed_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"S\n\x13\x45xportMemberRequest\x12\x1d\n\nprogram_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"\xc7\x03\n\x14\x45xportMemberResponse\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.guerdon.earning.v1.Member\x12\x35\n\x07wallets\x18\x02 \x03(\x0b\x32\x1a.guerdon.earning.v1.WalletB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x35\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x19.guerdon.earning.v1.EntryB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12>\n\x07records\x18\x04 \x03(\x0b\x32\".guerdon.earning.v1.ActivityRecordB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x32\n\x05holds\x18\x05 \x03(\x0b\x32\x18.guerdon.earning.v1.HoldB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\'\n\x0ereferral_codes\x18\x06 \x03(\tB\x0f\xbaH\x0c\x92\x01\t\x10\xe8\x07\"\x04r\x02\x18@\x12:\n\treferrals\x18\x07 \x03(\x0b\x32\x1c.guerdon.earning.v1.ReferralB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12<\n\nstatements\x18\x08 \x03(\x0b\x32\x1d.guerdon.earning.v1.StatementB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x32\xcf\x08\n\rMemberService\x12X\n\tGetMember\x12$.guerdon.earning.v1.GetMemberRequest\x1a%.guerdon.earning.v1.GetMemberResponse\x12\x61\n\x0cUpdateMember\x12\'.guerdon.earning.v1.UpdateMemberRequest\x1a(.guerdon.earning.v1.UpdateMemberResponse\x12^\n\x0bListMembers\x12&.guerdon.earning.v1.ListMembersRequest\x1a\'.guerdon.earning.v1.ListMembersResponse\x12\x64\n\rAddIdentifier\x12(.guerdon.earning.v1.AddIdentifierRequest\x1a).guerdon.earning.v1.AddIdentifierResponse\x12m\n\x10RemoveIdentifier\x12+.guerdon.earning.v1.RemoveIdentifierRequest\x1a,.guerdon.earning.v1.RemoveIdentifierResponse\x12X\n\tClaimCard\x12$.guerdon.earning.v1.ClaimCardRequest\x1a%.guerdon.earning.v1.ClaimCardResponse\x12\x61\n\x0cMergeMembers\x12\'.guerdon.earning.v1.MergeMembersRequest\x1a(.guerdon.earning.v1.MergeMembersResponse\x12\x61\n\x0c\x46reezeMember\x12\'.guerdon.earning.v1.FreezeMemberRequest\x1a(.guerdon.earning.v1.FreezeMemberResponse\x12g\n\x0eUnfreezeMember\x12).guerdon.earning.v1.UnfreezeMemberRequest\x1a*.guerdon.earning.v1.UnfreezeMemberResponse\x12^\n\x0b\x45raseMember\x12&.guerdon.earning.v1.EraseMemberRequest\x1a\'.guerdon.earning.v1.EraseMemberResponse\x12\x63\n\x0c\x45xportMember\x12\'.guerdon.earning.v1.ExportMemberRequest\x1a(.guerdon.earning.v1.ExportMemberResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -140,50 +142,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTMEMBERRESPONSE'].fields_by_name['records']._serialized_options = b'\272H\006\222\001\003\020\350\007'
   _globals['_EXPORTMEMBERRESPONSE'].fields_by_name['holds']._loaded_options = None
   _globals['_EXPORTMEMBERRESPONSE'].fields_by_name['holds']._serialized_options = b'\272H\006\222\001\003\020\350\007'
-  _globals['_GETMEMBERREQUEST']._serialized_start=227
-  _globals['_GETMEMBERREQUEST']._serialized_end=307
-  _globals['_GETMEMBERRESPONSE']._serialized_start=309
-  _globals['_GETMEMBERRESPONSE']._serialized_end=372
-  _globals['_UPDATEMEMBERREQUEST']._serialized_start=375
-  _globals['_UPDATEMEMBERREQUEST']._serialized_end=630
-  _globals['_UPDATEMEMBERRESPONSE']._serialized_start=632
-  _globals['_UPDATEMEMBERRESPONSE']._serialized_end=728
-  _globals['_LISTMEMBERSREQUEST']._serialized_start=730
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=842
-  _globals['_LISTMEMBERSRESPONSE']._serialized_start=844
-  _globals['_LISTMEMBERSRESPONSE']._serialized_end=956
-  _globals['_ADDIDENTIFIERREQUEST']._serialized_start=959
-  _globals['_ADDIDENTIFIERREQUEST']._serialized_end=1141
-  _globals['_ADDIDENTIFIERRESPONSE']._serialized_start=1143
-  _globals['_ADDIDENTIFIERRESPONSE']._serialized_end=1240
-  _globals['_REMOVEIDENTIFIERREQUEST']._serialized_start=1243
-  _globals['_REMOVEIDENTIFIERREQUEST']._serialized_end=1394
-  _globals['_REMOVEIDENTIFIERRESPONSE']._serialized_start=1396
-  _globals['_REMOVEIDENTIFIERRESPONSE']._serialized_end=1496
-  _globals['_CLAIMCARDREQUEST']._serialized_start=1499
-  _globals['_CLAIMCARDREQUEST']._serialized_end=1640
-  _globals['_CLAIMCARDRESPONSE']._serialized_start=1642
-  _globals['_CLAIMCARDRESPONSE']._serialized_end=1735
-  _globals['_MERGEMEMBERSREQUEST']._serialized_start=1738
-  _globals['_MERGEMEMBERSREQUEST']._serialized_end=1898
-  _globals['_MERGEMEMBERSRESPONSE']._serialized_start=1900
-  _globals['_MERGEMEMBERSRESPONSE']._serialized_end=1996
-  _globals['_FREEZEMEMBERREQUEST']._serialized_start=1998
-  _globals['_FREEZEMEMBERREQUEST']._serialized_end=2113
-  _globals['_FREEZEMEMBERRESPONSE']._serialized_start=2115
-  _globals['_FREEZEMEMBERRESPONSE']._serialized_end=2211
-  _globals['_UNFREEZEMEMBERREQUEST']._serialized_start=2213
-  _globals['_UNFREEZEMEMBERREQUEST']._serialized_end=2330
-  _globals['_UNFREEZEMEMBERRESPONSE']._serialized_start=2332
-  _globals['_UNFREEZEMEMBERRESPONSE']._serialized_end=2430
-  _globals['_ERASEMEMBERREQUEST']._serialized_start=2432
-  _globals['_ERASEMEMBERREQUEST']._serialized_end=2546
-  _globals['_ERASEMEMBERRESPONSE']._serialized_start=2548
-  _globals['_ERASEMEMBERRESPONSE']._serialized_end=2643
-  _globals['_EXPORTMEMBERREQUEST']._serialized_start=2645
-  _globals['_EXPORTMEMBERREQUEST']._serialized_end=2728
-  _globals['_EXPORTMEMBERRESPONSE']._serialized_start=2731
-  _globals['_EXPORTMEMBERRESPONSE']._serialized_end=3023
-  _globals['_MEMBERSERVICE']._serialized_start=3026
-  _globals['_MEMBERSERVICE']._serialized_end=4129
+  _globals['_EXPORTMEMBERRESPONSE'].fields_by_name['referral_codes']._loaded_options = None
+  _globals['_EXPORTMEMBERRESPONSE'].fields_by_name['referral_codes']._serialized_options = b'\272H\014\222\001\t\020\350\007\"\004r\002\030@'
+  _globals['_EXPORTMEMBERRESPONSE'].fields_by_name['referrals']._loaded_options = None
+  _globals['_EXPORTMEMBERRESPONSE'].fields_by_name['referrals']._serialized_options = b'\272H\006\222\001\003\020\350\007'
+  _globals['_EXPORTMEMBERRESPONSE'].fields_by_name['statements']._loaded_options = None
+  _globals['_EXPORTMEMBERRESPONSE'].fields_by_name['statements']._serialized_options = b'\272H\006\222\001\003\020\350\007'
+  _globals['_GETMEMBERREQUEST']._serialized_start=306
+  _globals['_GETMEMBERREQUEST']._serialized_end=386
+  _globals['_GETMEMBERRESPONSE']._serialized_start=388
+  _globals['_GETMEMBERRESPONSE']._serialized_end=451
+  _globals['_UPDATEMEMBERREQUEST']._serialized_start=454
+  _globals['_UPDATEMEMBERREQUEST']._serialized_end=709
+  _globals['_UPDATEMEMBERRESPONSE']._serialized_start=711
+  _globals['_UPDATEMEMBERRESPONSE']._serialized_end=807
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=809
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=921
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=923
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1035
+  _globals['_ADDIDENTIFIERREQUEST']._serialized_start=1038
+  _globals['_ADDIDENTIFIERREQUEST']._serialized_end=1220
+  _globals['_ADDIDENTIFIERRESPONSE']._serialized_start=1222
+  _globals['_ADDIDENTIFIERRESPONSE']._serialized_end=1319
+  _globals['_REMOVEIDENTIFIERREQUEST']._serialized_start=1322
+  _globals['_REMOVEIDENTIFIERREQUEST']._serialized_end=1473
+  _globals['_REMOVEIDENTIFIERRESPONSE']._serialized_start=1475
+  _globals['_REMOVEIDENTIFIERRESPONSE']._serialized_end=1575
+  _globals['_CLAIMCARDREQUEST']._serialized_start=1578
+  _globals['_CLAIMCARDREQUEST']._serialized_end=1719
+  _globals['_CLAIMCARDRESPONSE']._serialized_start=1721
+  _globals['_CLAIMCARDRESPONSE']._serialized_end=1814
+  _globals['_MERGEMEMBERSREQUEST']._serialized_start=1817
+  _globals['_MERGEMEMBERSREQUEST']._serialized_end=1977
+  _globals['_MERGEMEMBERSRESPONSE']._serialized_start=1979
+  _globals['_MERGEMEMBERSRESPONSE']._serialized_end=2075
+  _globals['_FREEZEMEMBERREQUEST']._serialized_start=2077
+  _globals['_FREEZEMEMBERREQUEST']._serialized_end=2192
+  _globals['_FREEZEMEMBERRESPONSE']._serialized_start=2194
+  _globals['_FREEZEMEMBERRESPONSE']._serialized_end=2290
+  _globals['_UNFREEZEMEMBERREQUEST']._serialized_start=2292
+  _globals['_UNFREEZEMEMBERREQUEST']._serialized_end=2409
+  _globals['_UNFREEZEMEMBERRESPONSE']._serialized_start=2411
+  _globals['_UNFREEZEMEMBERRESPONSE']._serialized_end=2509
+  _globals['_ERASEMEMBERREQUEST']._serialized_start=2511
+  _globals['_ERASEMEMBERREQUEST']._serialized_end=2625
+  _globals['_ERASEMEMBERRESPONSE']._serialized_start=2627
+  _globals['_ERASEMEMBERRESPONSE']._serialized_end=2722
+  _globals['_EXPORTMEMBERREQUEST']._serialized_start=2724
+  _globals['_EXPORTMEMBERREQUEST']._serialized_end=2807
+  _globals['_EXPORTMEMBERRESPONSE']._serialized_start=2810
+  _globals['_EXPORTMEMBERRESPONSE']._serialized_end=3265
+  _globals['_MEMBERSERVICE']._serialized_start=3268
+  _globals['_MEMBERSERVICE']._serialized_end=4371
 # @@protoc_insertion_point(module_scope)

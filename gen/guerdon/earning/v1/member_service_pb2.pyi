@@ -11,6 +11,8 @@ from google.protobuf.internal import containers as _containers
 from guerdon.earning.v1 import activity_pb2 as _activity_pb2
 from guerdon.earning.v1 import ledger_pb2 as _ledger_pb2
 from guerdon.earning.v1 import member_pb2 as _member_pb2
+from guerdon.earning.v1 import referral_pb2 as _referral_pb2
+from guerdon.earning.v1 import statement_service_pb2 as _statement_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -665,6 +667,9 @@ class ExportMemberResponse(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     HOLDS_FIELD_NUMBER: _builtins.int
+    REFERRAL_CODES_FIELD_NUMBER: _builtins.int
+    REFERRALS_FIELD_NUMBER: _builtins.int
+    STATEMENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def member(self) -> _member_pb2.Member:
         """The member; in the first response only."""
@@ -685,6 +690,20 @@ class ExportMemberResponse(_message.Message):
     def holds(self) -> _containers.RepeatedCompositeFieldContainer[_ledger_pb2.Hold]:
         """Holds, in the order of their identifiers."""
 
+    @_builtins.property
+    def referral_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The codes that the member gives to friends, also those of members merged into it."""
+
+    @_builtins.property
+    def referrals(self) -> _containers.RepeatedCompositeFieldContainer[_referral_pb2.Referral]:
+        """The referral by which the member came, then those of the friends whom it brought, the latest claim first.
+        Only the member's own side is named: who the other one is, is that one's to be told.
+        """
+
+    @_builtins.property
+    def statements(self) -> _containers.RepeatedCompositeFieldContainer[_statement_service_pb2.Statement]:
+        """The statements of all months in which something was booked, the earliest first within a wallet."""
+
     def __init__(
         self,
         *,
@@ -693,10 +712,13 @@ class ExportMemberResponse(_message.Message):
         entries: _abc.Iterable[_ledger_pb2.Entry] | None = ...,
         records: _abc.Iterable[_activity_pb2.ActivityRecord] | None = ...,
         holds: _abc.Iterable[_ledger_pb2.Hold] | None = ...,
+        referral_codes: _abc.Iterable[_builtins.str] | None = ...,
+        referrals: _abc.Iterable[_referral_pb2.Referral] | None = ...,
+        statements: _abc.Iterable[_statement_service_pb2.Statement] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "holds", b"holds", "member", b"member", "records", b"records", "wallets", b"wallets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "holds", b"holds", "member", b"member", "records", b"records", "referral_codes", b"referral_codes", "referrals", b"referrals", "statements", b"statements", "wallets", b"wallets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -188,7 +188,8 @@ class MemberServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportMember(self, request, context):
-        """Streams everything that is stored of a member: the member, wallets, entries, activities and holds.
+        """Streams everything that is stored of a member: the member, wallets, entries, activities, holds, referral codes and
+        referrals, and the monthly statements of its wallets.
         Refuses with MEMBER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -80,7 +80,8 @@ class MemberServiceStub:
     Refuses with MEMBER_NOT_FOUND.
     """
     ExportMember: _grpc.UnaryStreamMultiCallable[_member_service_pb2.ExportMemberRequest, _member_service_pb2.ExportMemberResponse]
-    """Streams everything that is stored of a member: the member, wallets, entries, activities and holds.
+    """Streams everything that is stored of a member: the member, wallets, entries, activities, holds, referral codes and
+    referrals, and the monthly statements of its wallets.
     Refuses with MEMBER_NOT_FOUND.
     """
 
@@ -136,7 +137,8 @@ class MemberServiceAsyncStub(MemberServiceStub):
     Refuses with MEMBER_NOT_FOUND.
     """
     ExportMember: _aio.UnaryStreamMultiCallable[_member_service_pb2.ExportMemberRequest, _member_service_pb2.ExportMemberResponse]  # type: ignore[assignment]
-    """Streams everything that is stored of a member: the member, wallets, entries, activities and holds.
+    """Streams everything that is stored of a member: the member, wallets, entries, activities, holds, referral codes and
+    referrals, and the monthly statements of its wallets.
     Refuses with MEMBER_NOT_FOUND.
     """
 
@@ -255,7 +257,8 @@ class MemberServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _member_service_pb2.ExportMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_member_service_pb2.ExportMemberResponse], _abc.AsyncIterator[_member_service_pb2.ExportMemberResponse]]:
-        """Streams everything that is stored of a member: the member, wallets, entries, activities and holds.
+        """Streams everything that is stored of a member: the member, wallets, entries, activities, holds, referral codes and
+        referrals, and the monthly statements of its wallets.
         Refuses with MEMBER_NOT_FOUND.
         """
 
