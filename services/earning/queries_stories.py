@@ -1,6 +1,14 @@
 """Why an entry was booked: found by its member or activity, with all that is stored of it."""
 
-from services.earning import decisions, store_members, store_points, store_reads, store_stories
+from services.earning import (
+    decisions,
+    store_members,
+    store_points,
+    store_reads,
+    store_referrals,
+    store_stories,
+)
+from services.earning.audit_referrals import is_of_referral
 from services.earning.documents import EarningPrograms
 from services.earning.domain import (
     ActivityId,
@@ -13,6 +21,7 @@ from services.earning.domain import (
 )
 from services.earning.notes import read
 from services.earning.points_records import AdjustmentId
+from services.earning.referral_records import Referral, ReferralId, Side, lot_of
 from services.earning.refusals import ActivityNotFound
 from services.earning.refusals_points import EntryNotFound
 from services.earning.stories import Origin, Story
@@ -72,13 +81,34 @@ async def _story(tx: Tx, wallet: WalletKey, sequence: int) -> Story:
     if entry.type is EntryType.ADJUST:
         key = (wallet[0], AdjustmentId(entry.reference))
         adjustment = (await store_points.load_adjustments(tx, [key])).get(key)
+    referral = side = None
+    name = MemberId("")
+    other = read(entry.explanation).other_member_key
+    if is_of_referral(entry):
+        referral, side = await _referral(tx, wallet, entry)
+        if referral is not None:
+            is_friend = side is Side.FRIEND
+            other = referral.referrer_key if is_friend else referral.friend_key
+            name = await store_reads.name_member(tx, wallet[0], wallet[1])
     return Story(
         entry=entry,
         lots=await _lots(tx, wallet, entry),
         hold=hold,
         adjustment=adjustment,
-        other_member_id=await _other(tx, wallet, read(entry.explanation).other_member_key),
+        referral=referral,
+        side=side,
+        member_id=name,
+        other_member_id=await _other(tx, wallet, other),
     )
+
+
+async def _referral(tx: Tx, wallet: WalletKey, entry: Entry) -> tuple[Referral | None, Side | None]:
+    """The referral that made an entry, and for which side; None for one that no referral knows."""
+    found = await store_referrals.by_ids(tx, [(wallet[0], ReferralId(entry.reference))])
+    for each in await store_referrals.bookings(tx, found):
+        if lot_of(each) == (*wallet, entry.sequence):
+            return found[0], each.side
+    return None, None
 
 
 async def _lots(tx: Tx, wallet: WalletKey, entry: Entry) -> tuple[Origin, ...]:

@@ -115,6 +115,12 @@ async def of_friends(tx: Tx, places: Collection[MemberPlace]) -> list[Referral]:
     return [referral_of(row) for row in found]
 
 
+async def by_ids(tx: Tx, keys: Collection[tuple[ProgramId, ReferralId]]) -> list[Referral]:
+    """Referrals; unknown ones are left out."""
+    found = await tx.select(tables.referrals, sorted(keys), key=_REFERRAL)
+    return [referral_of(row) for row in found]
+
+
 async def of_activities(tx: Tx, keys: Collection[ActivityKey]) -> list[Referral]:
     """Referrals that activities brought rewards for."""
     found = await tx.select(tables.referrals, sorted(keys), key=_ACTIVITY)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from services.earning import explanations, notes
 from services.earning.domain import ActivityId, Entry, EntryType, Hold, HoldState, MemberId
 from services.earning.points_records import Adjustment
+from services.earning.referral_records import Referral, Side
 from shared.values import value
 
 _MADE = {
@@ -31,12 +32,15 @@ class Origin:
 
 @value
 class Story:
-    """An entry, and what else is stored of what it books."""
+    """An entry, and what else is stored of what it books; `member_id` is told with a referral."""
 
     entry: Entry
     lots: tuple[Origin, ...] = ()
     hold: Hold | None = None
     adjustment: Adjustment | None = None
+    referral: Referral | None = None
+    side: Side | None = None
+    member_id: MemberId = MemberId("")
     other_member_id: MemberId = MemberId("")
 
     @property
@@ -75,9 +79,9 @@ def _booked(story: Story) -> str:
         case EntryType.CREDIT:
             return f"Request {entry.reference} credited {given}{_why(entry)}."
         case EntryType.REFERRAL:
-            return f"Referral {entry.reference} gave {given}."
+            return f"Referral {entry.reference} gave {given}{_why_given(story)}."
         case EntryType.REVERSE if not entry.activity_id:
-            return f"Referral {entry.reference} took {taken} back: the purchase was returned."
+            return f"Referral {entry.reference} took {taken} back{_why_returned(story)}."
         case EntryType.REVERSE:
             of = f"Reversal {entry.reference} of activity {entry.activity_id}"
             return f"{of} took {taken} back{_why(entry)}."
@@ -87,6 +91,30 @@ def _booked(story: Story) -> str:
             activated = _points(entry, -entry.pending_delta)
             of = f"{activated} of activity {entry.activity_id}"
             return f"{of} became available at {_time(entry.occurred_time)}."
+
+
+def _why_given(story: Story) -> str:
+    """Who brought whom, and what the friend did first."""
+    if story.referral is None:
+        return ""
+    other = _other(story)
+    deed = f"activity {story.referral.activity_id} was the first to qualify"
+    if story.side is Side.FRIEND:
+        return f": the member had come by the code of {other}, and its {deed}"
+    return f": {other} had come by the member's code, and that one's {deed}"
+
+
+def _why_returned(story: Story) -> str:
+    """For what they had been given, and what was returned."""
+    if story.referral is None:
+        return ": the purchase was returned"
+    other = _other(story)
+    did = "coming by the code of" if story.side is Side.FRIEND else "bringing"
+    return f", given for {did} {other}: all of activity {story.referral.activity_id} was returned"
+
+
+def _other(story: Story) -> str:
+    return f"member {story.other_member_id}" if story.other_member_id else "another member"
 
 
 def _of_hold(story: Story) -> str:
@@ -113,7 +141,7 @@ def _of_hold(story: Story) -> str:
 def _by_hand(story: Story) -> str:
     entry, note = story.entry, story.note
     given, taken = _points(entry, -entry.program_delta), _points(entry, entry.program_delta)
-    other = f"member {story.other_member_id}" if story.other_member_id else "another member"
+    other = _other(story)
     lot, end = f"lot {entry.lot_sequence}", entry.lot_expire_time
     until = f"until {_time(end)}" if end is not None else "for ever"
     match entry.type:

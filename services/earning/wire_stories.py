@@ -2,11 +2,13 @@
 
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import ledger_pb2
-from services.earning import answers, stories, wire_points
+from services.earning import answers, stories, wire_points, wire_referrals
 from services.earning.domain import EntryType
+from services.earning.referral_records import Side
 from services.earning.stories import Origin, Story
 
 _TYPES = {each: ledger_pb2.EntryType.Value(f"ENTRY_TYPE_{each.name}") for each in EntryType}
+_SIDES = {each: pb.ReferralSide.Value(f"REFERRAL_SIDE_{each.name}") for each in Side}
 
 
 def story_to_proto(story: Story) -> pb.ExplainEntryResponse:
@@ -22,6 +24,13 @@ def story_to_proto(story: Story) -> pb.ExplainEntryResponse:
         message.hold.CopyFrom(answers.hold_to_proto(story.hold))
     if story.adjustment is not None:
         message.adjustment.CopyFrom(wire_points.adjustment_to_proto(story.adjustment))
+    if story.referral is not None and story.side is not None:
+        names = story.member_id, story.other_member_id
+        friend, referrer = names if story.side is Side.FRIEND else names[::-1]
+        message.referral.CopyFrom(
+            wire_referrals.referral_to_proto(story.referral, friend, referrer)
+        )
+        message.referral_side = _SIDES[story.side]
     return message
 
 

@@ -9,12 +9,14 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from guerdon.earning.v1 import activity_pb2 as _activity_pb2
 from guerdon.earning.v1 import ledger_pb2 as _ledger_pb2
 from guerdon.earning.v1 import member_pb2 as _member_pb2
 from guerdon.earning.v1 import points_pb2 as _points_pb2
 from guerdon.earning.v1 import program_pb2 as _program_pb2
+from guerdon.earning.v1 import referral_pb2 as _referral_pb2
 from guerdon.feed.v1 import program_document_pb2 as _program_document_pb2
 from guerdon.feed.v1 import verification_pb2 as _verification_pb2
 import builtins as _builtins
@@ -27,6 +29,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ReferralSide:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReferralSideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReferralSide.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REFERRAL_SIDE_UNSPECIFIED: _ReferralSide.ValueType  # 0
+    """No side: the entry is of no referral."""
+    REFERRAL_SIDE_FRIEND: _ReferralSide.ValueType  # 1
+    """The friend who came."""
+    REFERRAL_SIDE_REFERRER: _ReferralSide.ValueType  # 2
+    """The member who brought the friend."""
+
+class ReferralSide(_ReferralSide, metaclass=_ReferralSideEnumTypeWrapper):
+    """One of the two members of a referral."""
+
+REFERRAL_SIDE_UNSPECIFIED: ReferralSide.ValueType  # 0
+"""No side: the entry is of no referral."""
+REFERRAL_SIDE_FRIEND: ReferralSide.ValueType  # 1
+"""The friend who came."""
+REFERRAL_SIDE_REFERRER: ReferralSide.ValueType  # 2
+"""The member who brought the friend."""
+Global___ReferralSide: _TypeAlias = ReferralSide  # noqa: Y015
 
 @_typing.final
 class EnrollMemberRequest(_message.Message):
@@ -759,10 +785,14 @@ class ExplainEntryResponse(_message.Message):
     ADJUSTMENT_FIELD_NUMBER: _builtins.int
     OTHER_MEMBER_ID_FIELD_NUMBER: _builtins.int
     OTHER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    REFERRAL_FIELD_NUMBER: _builtins.int
+    REFERRAL_SIDE_FIELD_NUMBER: _builtins.int
     other_member_id: _builtins.str
-    """The member on the other side of a transfer or merger; empty when there is none, or nothing names it any more."""
+    """The member on the other side of a transfer, merger or referral; empty when there is none, or nothing names it any more."""
     other_sequence: _builtins.int
     """The entry on the other side, by its sequence in that wallet; 0 when there is none."""
+    referral_side: Global___ReferralSide.ValueType
+    """On which side of the referral the entry's member was."""
     @_builtins.property
     def entry(self) -> _ledger_pb2.Entry:
         """The entry; that of an activity has the rules with their outcomes."""
@@ -783,6 +813,10 @@ class ExplainEntryResponse(_message.Message):
     def adjustment(self) -> _points_pb2.Adjustment:
         """The adjustment that it booked, absent when there is none."""
 
+    @_builtins.property
+    def referral(self) -> _referral_pb2.Referral:
+        """The referral that gave the points or took them back, absent when none did."""
+
     def __init__(
         self,
         *,
@@ -793,10 +827,12 @@ class ExplainEntryResponse(_message.Message):
         adjustment: _points_pb2.Adjustment | None = ...,
         other_member_id: _builtins.str = ...,
         other_sequence: _builtins.int = ...,
+        referral: _referral_pb2.Referral | None = ...,
+        referral_side: Global___ReferralSide.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "entry", b"entry", "hold", b"hold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "entry", b"entry", "hold", b"hold", "referral", b"referral"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "entry", b"entry", "hold", b"hold", "lines", b"lines", "lots", b"lots", "other_member_id", b"other_member_id", "other_sequence", b"other_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "entry", b"entry", "hold", b"hold", "lines", b"lines", "lots", b"lots", "other_member_id", b"other_member_id", "other_sequence", b"other_sequence", "referral", b"referral", "referral_side", b"referral_side"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
