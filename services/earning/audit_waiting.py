@@ -36,17 +36,21 @@ def audit_activity(
     reversals: Mapping[str, Reversal],
     *,
     is_reserved: bool,
+    is_blanked: bool,
 ) -> Iterator[Violation]:
     """What does not agree between the reversals that came before an activity and what was booked.
 
     `kept` are all of them, by number; `record` is the activity, None while there is none, and
     `reversals` are those that were applied; `is_reserved` tells of the activity's key.
+    `is_blanked` says that reasons may be gone with the member.
     """
     fresh = None if record is None else _as_recorded(record)
     for number, each in enumerate(kept, start=1):
         if each.number != number:
             yield _violation(each, f"number {number}", f"number {each.number}")
         applied = reversals.get(each.order.reversal_id)
+        if applied is not None and is_blanked and not each.order.reason:
+            applied = replace(applied, reason="")
         if each.state is ReversalState.WAITING:
             if record is not None or not is_reserved or applied is not None:
                 found = "the activity is recorded" if record else "nothing would wake it"

@@ -32,6 +32,8 @@ from shared.values import value
 
 _PARTITION_CHARS = 4
 _KEY_CHARS = 32
+RECORD_ACTIVITY, REVERSE_ACTIVITY = "record_activity", "reverse_activity"
+"""Scopes of the keys of activities and of reversals."""
 
 
 def _key(program_id: str, scope: str, request_id: str, digest: str) -> RequestKey:
@@ -40,7 +42,7 @@ def _key(program_id: str, scope: str, request_id: str, digest: str) -> RequestKe
 
 def activity_key(program_id: str, activity_id: str) -> Identity:
     """Identity of the key of an activity, by which reversals may come before it."""
-    return (program_id, "record_activity", activity_id)
+    return (program_id, RECORD_ACTIVITY, activity_id)
 
 
 def hold_id(member_key: str, unique: str) -> HoldId:
@@ -145,7 +147,7 @@ class ReverseActivity:
     @property
     def request_key(self) -> RequestKey:
         """Key of the reversal."""
-        return _key(self.program_id, "reverse_activity", self.reversal_id, self.digest)
+        return _key(self.program_id, REVERSE_ACTIVITY, self.reversal_id, self.digest)
 
     @property
     def routing(self) -> str:

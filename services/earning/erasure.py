@@ -3,7 +3,8 @@
 `EraseMember` itself removes identifiers and profile; a job does the rest, a piece at a time, and
 may be stopped and begun again anywhere: the member stays due until all of it is done. The names
 that refusals are searched for are learned from the feed, which is blanked last.
-The books are not touched: they know the key alone.
+With an activity goes what callers wrote of reversals that came before it. The books are not
+touched: they know the key alone, and the reasons that entries were booked for.
 """
 
 import json
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import cast
 
 from services.earning import store_erasure, store_members, wire_members
+from services.earning.commands import RECORD_ACTIVITY
 from services.earning.world import MemberPlace
 from shared import record
 from shared.database import Database, Row
@@ -80,9 +82,10 @@ class Erasure:
                     tx, program_id, inner, after=after, count=_PIECE
                 )
                 blanked = [(row, without(row.refusal, name)) for row in page]
-                await store_erasure.save_refusals(
-                    tx, [(row, text) for row, text in blanked if text != row.refusal]
-                )
+                changed = [(row, text) for row, text in blanked if text != row.refusal]
+                await store_erasure.save_refusals(tx, changed)
+                refused = [row.request_id for row, _ in changed if row.scope == RECORD_ACTIVITY]
+                await store_erasure.blank_waiting(tx, program_id, refused)
             if len(page) < _PIECE:
                 return
             after = (page[-1].scope, page[-1].request_id)
@@ -92,6 +95,8 @@ class Erasure:
         while True:
             async with self._database.transaction() as tx:
                 page = await store_erasure.activities(tx, place, after=after, count=_PIECE)
+                names = [row.activity_id for row in page]
+                await store_erasure.blank_waiting(tx, place[0], names)
                 await store_erasure.save_activities(
                     tx, _changed(page, wire_members.without_attributes, lambda row: row.content)
                 )

@@ -85,7 +85,7 @@ async def recorded(tx: Tx, range_: Range) -> Recorded:
         if quantity or amount or points:
             told.add(activity_id)
     marked = {each[0]: each[1] for each in found if each[13]}
-    erasable = await _erasable(tx, range_.program_id, marked.values())
+    erasable = await erased_members(tx, range_.program_id, marked.values())
     return Recorded(
         activities=found,
         lines=lines,
@@ -119,7 +119,9 @@ async def reversals_of(tx: Tx, records: Sequence[ActivityRecord]) -> Mapping[str
     return audit.by_activity(rows_reversals.reversal_of(row) for row in found)
 
 
-async def _erasable(tx: Tx, program_id: ProgramId, member_keys: Iterable[str]) -> frozenset[str]:
+async def erased_members(
+    tx: Tx, program_id: ProgramId, member_keys: Iterable[str]
+) -> frozenset[str]:
     """Members whose state explains that something of their activities is gone."""
     keys = sorted({(program_id, each) for each in member_keys})
     found = await tx.select(tables.members, keys, key=("program_id", "member_key"))

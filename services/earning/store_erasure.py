@@ -4,14 +4,17 @@ Only the key of a member is indexed: answers and events are looked through. That
 piece at a time, and not for a caller who waits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
 from services.earning import tables
+from services.earning.commands import REVERSE_ACTIVITY
 from services.earning.commands_members import SCOPES
-from services.earning.domain import MemberKey, ProgramId
+from services.earning.domain import MemberKey, ProgramId, Reversal
 from services.earning.world import MemberPlace
+from shared import record
 from shared.database import Row, Tx
 
 _keys = tables.kernel.request_keys
@@ -19,6 +22,7 @@ _events = tables.kernel.feed_events
 _members, _activities = tables.members.c, tables.activities.c
 _KEY = ("program_id", "scope", "request_id")
 _MEMBER = ("program_id", "member_key")
+_ACTIVITY = ("program_id", "activity_id")
 
 _due = (
     sa.select(_members.program_id, _members.member_key)
@@ -149,6 +153,25 @@ async def _save_keys(tx: Tx, rows: Sequence[dict[str, object]]) -> None:
     await tx.update(_keys, rows, key=_KEY)
 
 
+async def blank_waiting(tx: Tx, program_id: str, activity_ids: Iterable[str]) -> None:
+    """Remove what callers wrote of reversals that came before activities, also from answers."""
+    keys = [(program_id, each) for each in sorted(activity_ids)]
+    found = await tx.select(tables.waiting_reversals, keys, key=_ACTIVITY)
+    told = [each.reversal_id for each in found if each.reason]
+    await tx.update(
+        tables.waiting_reversals,
+        [{"program_id": program_id, "reversal_id": each, "reason": ""} for each in told],
+        key=("program_id", "reversal_id"),
+    )
+    names = [(program_id, REVERSE_ACTIVITY, each) for each in told]
+    answered = [row for row in await tx.select(_keys, names, key=_KEY) if row.answer is not None]
+    await _save_keys(tx, [{**_key(row), "answer": _without_reason(row.answer)} for row in answered])
+
+
+def _without_reason(answer: str) -> str:
+    return record.dumps(replace(record.loads(Reversal, answer), reason=""))
+
+
 async def activities(tx: Tx, place: MemberPlace, *, after: str, count: int) -> list[Row]:
     """Activities of a member beyond an identifier: program, identifier, content."""
     params = {
@@ -171,4 +194,4 @@ async def save_activities(tx: Tx, changed: Sequence[tuple[Row, bytes]]) -> None:
         }
         for row, content in changed
     ]
-    await tx.update(tables.activities, rows, key=("program_id", "activity_id"))
+    await tx.update(tables.activities, rows, key=_ACTIVITY)

@@ -143,14 +143,22 @@ class Verification:
                 applied = await store_audit_waiting.applied(tx, program_id, waiting)
                 reserved = await store_audit_waiting.reserved(tx, program_id, page)
                 made = await store_audit_activities.records_of(tx, program_id, page)
+                erased = await store_audit_activities.erased_members(
+                    tx, program_id, [each.member_key for each in made]
+                )
             if not page:
                 return
             records = {each.activity_id: each for each in made}
+            blanked = {each.activity_id for each in made if each.member_key in erased}
             found = [
                 violation
                 for name in page
                 for violation in audit_waiting.audit_activity(
-                    kept[name], records.get(name), applied, is_reserved=name in reserved
+                    kept[name],
+                    records.get(name),
+                    applied,
+                    is_reserved=name in reserved,
+                    is_blanked=name in blanked,
                 )
             ]
             done, after = done + len(page), page[-1]
