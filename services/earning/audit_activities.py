@@ -4,7 +4,7 @@ Activities are taken as columns, as wallets are (`audit_columns.py`): of nearly 
 is to be told. The rules that violations name are listed in `audit.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from services.earning import explanations
@@ -28,6 +28,9 @@ paid for a part of the activity.
 """
 LineColumns: TypeAlias = tuple[str, int, int, int, int]
 """Activity and points of a line; quantity, amount and points that were returned of it."""
+
+Orphan: TypeAlias = tuple[str, str, int]
+"""Activity, member and number of an entry."""
 
 _EARN = EntryType.EARN.value
 
@@ -86,6 +89,13 @@ def _booked(activity: ActivityColumns) -> tuple[object, object]:
     """What the entry of an activity must say, and what it says."""
     expected = (_EARN, activity[0], -activity[3], True, *activity[7:10])
     return expected if activity[3] else "no entry", tuple(activity[14:22])
+
+
+def audit_orphans(program_id: str, unrecorded: Iterable[Orphan]) -> Iterator[Violation]:
+    """Entries that booked what activities earned, and that no activity names as its own."""
+    for activity_id, member_key, sequence in unrecorded:
+        found = f"entry {sequence} of {member_key} without it"
+        yield violation("activity_entry", program_id, activity_id, "a record", found)
 
 
 def violation(

@@ -4,6 +4,7 @@ The rules that violations name are listed in `audit.py`; what `audit.py` asks of
 is asked here of each further one.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from services.earning import evaluation, explanations, further
@@ -14,17 +15,34 @@ from services.earning.domain import (
     Entry,
     EntryType,
     FurtherEarning,
-    FurtherReversal,
+    Reversal,
 )
 from services.earning.rules import Deed, Facts, Program, Rules
+from shared.values import value
+
+
+@value
+class Taken:
+    """What a reversal took of a currency; `line_points` is the text that is stored."""
+
+    reversal_id: str
+    points: int
+    line_points: str
 
 
 def audit_activity(
     record: ActivityRecord,
     entries: Mapping[CurrencyId, Entry],
-    reversals: Mapping[CurrencyId, Sequence[FurtherReversal]],
+    reversals: Mapping[CurrencyId, Sequence[Taken]],
+    returns: Iterable[Reversal],
 ) -> Iterator[Violation]:
-    """What does not agree between further earnings, their entries and their reversals."""
+    """What does not agree between further earnings, their entries and their reversals.
+
+    `returns` are the activity's reversals themselves, whose lines those of currencies are of.
+    """
+    lines: dict[str, tuple[int, ...]] = {
+        each.reversal_id: tuple([line.line_number for line in each.lines]) for each in returns
+    }
     for each in record.further:
         try:
             explanation = explanations.read(each.explanation)
@@ -40,7 +58,9 @@ def audit_activity(
                 detail = f"expected {expected}, found {found}"
                 yield _violation(rule, record, each.currency_id, detail)
         if len(explanation.line_points) == len(record.lines):
-            yield from _returned(record, each, reversals.get(each.currency_id, ()))
+            taken = reversals.get(each.currency_id, ())
+            yield from _returned(record, each, taken)
+            yield from _returned_lines(record, each, taken, lines)
     known = {each.currency_id for each in record.further}
     for currency_id in sorted(reversals.keys() - known):
         detail = "expected nothing to reverse, found a reversal"
@@ -94,7 +114,7 @@ def _shares(
 
 
 def _returned(
-    record: ActivityRecord, earning: FurtherEarning, reversals: Sequence[FurtherReversal]
+    record: ActivityRecord, earning: FurtherEarning, reversals: Sequence[Taken]
 ) -> Iterator[Violation]:
     """The sum of the reversals is what is stored, and no more than the returned units come to."""
     total = sum([each.points for each in reversals])
@@ -102,6 +122,42 @@ def _returned(
     if total != earning.points_reversed or total > most:
         detail = f"expected {total}, at most {most}, found {earning.points_reversed}"
         yield _violation("activity_reversals", record, earning.currency_id, detail)
+
+
+def _returned_lines(
+    record: ActivityRecord,
+    earning: FurtherEarning,
+    reversals: Sequence[Taken],
+    lines: Mapping[str, tuple[int, ...]],
+) -> Iterator[Violation]:
+    """What the lines gave back by all reversals is what their returned units come to."""
+    if any(not each.line_points for each in reversals):
+        return  # reversals of before it was told by lines
+    expected = further.due_of_lines(earning, record) if lines and any(lines.values()) else []
+    found = [0] * len(expected)
+    for each in reversals:
+        numbers = lines.get(each.reversal_id, ())
+        points = _numbers(each.line_points)
+        if points is None or len(points) != len(numbers) or max(numbers, default=0) > len(found):
+            detail = f"expected points of {len(numbers)} lines, found {each.line_points}"
+            yield _violation("activity_reversals", record, earning.currency_id, detail)
+            return
+        for number, given in zip(numbers, points, strict=True):
+            found[number - 1] += given
+    if found != expected:
+        detail = f"expected {expected} by lines, found {found}"
+        yield _violation("activity_reversals", record, earning.currency_id, detail)
+
+
+def _numbers(text: str) -> list[int] | None:
+    """The whole numbers of a stored text; None when it is not a list of them."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(found, list) and all(type(each) is int for each in found):
+        return found
+    return None
 
 
 def audit_decision(record: ActivityRecord, program: Program, deed: Deed) -> Iterator[Violation]:

@@ -97,6 +97,9 @@ class Auditor:
                 told.take(run, is_further=first not in {None, owner[1]})
             await asyncio.sleep(0)  # a service that verifies goes on serving
         violations = audits.finish()
+        if first is not None:
+            unrecorded = await store_audit_activities.unrecorded(tx, range_, first)
+            violations += audit_activities.audit_orphans(range_.program_id, unrecorded)
         known = await store_audit_further.recorded(tx, range_.program_id, told.earned)
         violations += audit_further.audit_orphans(told.earned, known)
         booked = await store_audit_referrals.booked(tx, range_.program_id, told.referred)
@@ -164,7 +167,7 @@ async def _told(
             record, paid_with.get(name), reversals.get(name, ())
         )
         violations += audit_further.audit_activity(
-            record, entries.get(name, {}), further.get(name, {})
+            record, entries.get(name, {}), further.get(name, {}), reversals.get(name, ())
         )
         if name in decided:
             deed = wire.deed_of(record.content)

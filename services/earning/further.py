@@ -236,7 +236,7 @@ def due(earning: FurtherEarning, record: ActivityRecord) -> int:
         case ReversalWay.NONE:
             return 0
         case ReversalWay.LINES:
-            return sum(_due_of_lines(earning, record))
+            return sum(due_of_lines(earning, record))
         case ReversalWay.AMOUNT:
             if not record.amount:
                 return earning.points
@@ -252,11 +252,12 @@ def line_points(
     """What returned lines give back of an earning, in their order."""
     if not lines:
         return ()
-    earlier, later = _due_of_lines(earning, before), _due_of_lines(earning, after)
+    earlier, later = due_of_lines(earning, before), due_of_lines(earning, after)
     return tuple([later[line.line_number - 1] - earlier[line.line_number - 1] for line in lines])
 
 
-def _due_of_lines(earning: FurtherEarning, record: ActivityRecord) -> list[int]:
+def due_of_lines(earning: FurtherEarning, record: ActivityRecord) -> list[int]:
+    """Points that each line comes to give back so far, rounded down."""
     shares = explanations.read(earning.explanation).line_points
     return [
         share * line.quantity_returned // line.quantity

@@ -7,8 +7,14 @@ from typing import cast
 import sqlalchemy as sa
 
 from services.earning import audit, rows, rows_reversals, store_further, tables
-from services.earning.audit_activities import ActivityColumns, LineColumns
-from services.earning.domain import ActivityRecord, ProgramId, Reversal
+from services.earning.audit_activities import ActivityColumns, LineColumns, Orphan
+from services.earning.domain import (
+    ActivityRecord,
+    CurrencyId,
+    EntryType,
+    ProgramId,
+    Reversal,
+)
 from services.earning.member_records import MemberState
 from services.earning.store_audit import Range, Ranged
 from shared.database import Row, Tx
@@ -51,6 +57,28 @@ _lines_of = Ranged(
     tables.activity_lines.c.activity_id,
     *(tables.activity_lines.c.activity_id, tables.activity_lines.c.line_number),
 )
+_unrecorded = Ranged(
+    sa.select(_entries.activity_id, _entries.member_key, _entries.sequence)
+    .select_from(
+        tables.entries.outerjoin(
+            tables.activities,
+            sa.and_(
+                _activities.program_id == _entries.program_id,
+                _activities.activity_id == _entries.activity_id,
+                _activities.member_key == _entries.member_key,
+                _activities.currency_id == _entries.currency_id,
+                _activities.entry_sequence == _entries.sequence,
+            ),
+        )
+    )
+    .where(
+        _entries.type == sa.literal_column(f"'{EntryType.EARN.value}'"),
+        _entries.currency_id == sa.bindparam("currency_id"),
+        _activities.activity_id.is_(None),
+    ),
+    _entries.program_id,
+    _entries.member_key,
+)
 _named = [
     Ranged(sa.select(table.c.activity_id), table.c.program_id, table.c.activity_id)
     for table in (tables.reversals, tables.activity_earnings, tables.reversal_earnings)
@@ -92,6 +120,12 @@ async def recorded(tx: Tx, range_: Range) -> Recorded:
         told=frozenset(told),
         erased=frozenset([each for each, member_key in marked.items() if member_key in erasable]),
     )
+
+
+async def unrecorded(tx: Tx, range_: Range, currency_id: CurrencyId) -> Sequence[Orphan]:
+    """Entries of a range of members that booked an activity's points, and that none names."""
+    params = {**range_.keys, "currency_id": currency_id}
+    return cast("Sequence[Orphan]", await tx.plain(_unrecorded.of(range_), params))
 
 
 async def records_of(

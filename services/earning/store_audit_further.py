@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from services.earning import rows, tables
+from services.earning.audit_further import Taken
 from services.earning.domain import (
     ActivityRecord,
     CurrencyId,
     Entry,
-    FurtherReversal,
     ProgramId,
 )
 from shared.database import Tx
@@ -17,7 +17,7 @@ _ENTRY = ("program_id", "member_key", "currency_id", "sequence")
 _PIECE = 2_000
 
 Entries = Mapping[str, Mapping[CurrencyId, Entry]]
-Reversals = Mapping[str, Mapping[CurrencyId, Sequence[FurtherReversal]]]
+Reversals = Mapping[str, Mapping[CurrencyId, Sequence[Taken]]]
 
 
 async def entries_of(tx: Tx, records: Sequence[ActivityRecord]) -> Entries:
@@ -42,11 +42,11 @@ async def entries_of(tx: Tx, records: Sequence[ActivityRecord]) -> Entries:
 async def reversals_of(tx: Tx, records: Sequence[ActivityRecord]) -> Reversals:
     """What reversals took of further currencies, by activity and currency."""
     keys = [(each.program_id, each.activity_id) for each in records]
-    reversals: dict[str, dict[CurrencyId, list[FurtherReversal]]] = {}
+    reversals: dict[str, dict[CurrencyId, list[Taken]]] = {}
     for row in await tx.select(tables.reversal_earnings, keys, key=_ACTIVITY):
-        taken = FurtherReversal(currency_id=row.currency_id, points=row.points, owed=row.owed)
         by_currency = reversals.setdefault(row.activity_id, {})
-        by_currency.setdefault(taken.currency_id, []).append(taken)
+        taken = Taken(reversal_id=row.reversal_id, points=row.points, line_points=row.line_points)
+        by_currency.setdefault(CurrencyId(row.currency_id), []).append(taken)
     return reversals
 
 

@@ -7,6 +7,7 @@ from itertools import groupby
 from services.earning import tables
 from services.earning.domain import ActivityRecord, CurrencyId, FurtherEarning
 from services.earning.world import ActivityKey, World
+from shared import record
 from shared.database import Row, Tx
 
 _ACTIVITY = ("program_id", "activity_id")
@@ -78,10 +79,10 @@ def _key(made: ActivityRecord, each: FurtherEarning) -> dict[str, object]:
 
 
 def _reversal_rows(world: World) -> Iterable[dict[str, object]]:
-    """Rows of what was taken; shares of lines follow from the activity."""
+    """Rows of what was given back, also where nothing could be taken."""
     for reversal in world.reversals:
         for each in reversal.further:
-            if each.points:
+            if each.points or any(each.line_points):
                 yield {
                     "program_id": reversal.program_id,
                     "reversal_id": reversal.reversal_id,
@@ -89,6 +90,7 @@ def _reversal_rows(world: World) -> Iterable[dict[str, object]]:
                     "activity_id": reversal.activity_id,
                     "points": each.points,
                     "owed": each.owed,
+                    "line_points": record.dumps(each.line_points),
                 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
+import orjson
 import sqlalchemy as sa
 
 from services.earning import rows, rows_reversals, tables, wire
@@ -85,7 +86,10 @@ async def _whole(tx: Tx, found: Sequence[Row]) -> list[Reversal]:
         order_by=(*_REVERSAL, "currency_id"),
     ):
         taken = FurtherReversal(
-            currency_id=CurrencyId(row.currency_id), points=row.points, owed=row.owed
+            currency_id=CurrencyId(row.currency_id),
+            points=row.points,
+            owed=row.owed,
+            line_points=tuple(orjson.loads(row.line_points)) if row.line_points else (),
         )
         further.setdefault(row.reversal_id, []).append(taken)
     return [

@@ -20,7 +20,8 @@ _ROOM = {"fillfactor": 70}
 def further_tables(metadata: MetaData) -> tuple[Table, Table]:
     """`activity_earnings` and `reversal_earnings`; the first currency is in the rows they hang on.
 
-    Of a reversal's points, `owed` could not be taken and became a debt.
+    Of a reversal's points, `owed` could not be taken and became a debt; `line_points` is JSON text:
+    what each returned line gives back, empty for one of before there was such a column.
     """
     activity_earnings = Table(
         "activity_earnings",
@@ -41,6 +42,7 @@ def further_tables(metadata: MetaData) -> tuple[Table, Table]:
         metadata,
         *_ids("program_id", "reversal_id", "currency_id", "activity_id"),
         *_numbers("points", "owed"),
+        Column("line_points", Text, nullable=False, server_default=""),
         PrimaryKeyConstraint("program_id", "reversal_id", "currency_id"),
         CheckConstraint("owed >= 0 AND owed <= points", name="owed"),
         Index(None, "program_id", "activity_id"),

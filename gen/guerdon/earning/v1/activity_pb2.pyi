@@ -686,9 +686,7 @@ class FurtherReversal(_message.Message):
     """The part of the points that could not be taken and is owed."""
     @_builtins.property
     def line_points(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The points given back for each returned line, in the order of the reversal's lines; empty for a reversal by amount.
-        GetReversal and ListReversals leave them out.
-        """
+        """The points given back for each returned line, in the order of the reversal's lines; empty for a reversal by amount."""
 
     def __init__(
         self,
