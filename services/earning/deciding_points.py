@@ -17,7 +17,7 @@ from services.earning.commands_points import (
     TransferPoints,
 )
 from services.earning.decisions import Changes
-from services.earning.domain import CurrencyId, Entry, Lot, MemberId, Wallet
+from services.earning.domain import CurrencyId, Entry, HoldState, Lot, MemberId, Wallet
 from services.earning.member_records import Frozen
 from services.earning.points_records import Adjustment, Extended, Transferred
 from services.earning.refusals import MemberFrozen, SameMember
@@ -77,7 +77,15 @@ def _extend(world: World, command: ExtendPoints, now: datetime) -> Decision[Chan
     program = _program(world, command)
     wallet = _named(world, program, command.member_id, command.currency_id)
     policy = decisions.policy_of(program, wallet.currency_id)
-    return extensions.extend(command, wallet, _lots(world, wallet), policy, now)
+    key = (wallet.program_id, wallet.member_key, wallet.currency_id)
+    held = [
+        use
+        for each in world.holds.values()
+        if each.state is HoldState.OPEN
+        and (each.program_id, each.member_key, each.currency_id) == key
+        for use in each.lots
+    ]
+    return extensions.extend(command, wallet, _lots(world, wallet), held, policy, now)
 
 
 def _reinstate(world: World, command: ReinstatePoints, now: datetime) -> Decision[Changes, Entry]:

@@ -1,13 +1,13 @@
 """Points that end later, and points that come back after their end, by hand: pure decisions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
 from services.earning import ledger, ledger_clock, ledger_settling, notes
 from services.earning.commands_points import ExtendPoints, ReinstatePoints
 from services.earning.decisions import Changes, Lots
-from services.earning.domain import EARNED_MAX, Entry, EntryType, Lot, Wallet
+from services.earning.domain import EARNED_MAX, Entry, EntryType, Lot, LotUse, Wallet
 from services.earning.expiry import CurrencyPolicy
 from services.earning.ledger import Cause
 from services.earning.ledger_books import Books
@@ -27,12 +27,23 @@ LOTS_MAX = 1_000
 
 
 def extend(
-    command: ExtendPoints, wallet: Wallet, lots: Lots, policy: CurrencyPolicy, now: datetime
+    command: ExtendPoints,
+    wallet: Wallet,
+    lots: Lots,
+    held: Iterable[LotUse],
+    policy: CurrencyPolicy,
+    now: datetime,
 ) -> Decision[Changes, Extended]:
-    """Let lots end later. Refuses LotNotFound or ExpiryNotLater."""
+    """Let lots end later; `held` is what open holds have out of them, which comes along.
+
+    Refuses LotNotFound or ExpiryNotLater.
+    """
     books, told = settled(wallet, lots, policy, now)
     _check_later(command.expire_time, now)
-    found = [_one(command, books)] if command.lot_sequence else _ending(command, books)
+    points = _points(books, held, now)
+    found = (
+        [_one(command, books, points)] if command.lot_sequence else _ending(command, books, points)
+    )
     cause = _cause(command, now)
     entries, events = [], []
     for lot in found[:LOTS_MAX]:
@@ -46,7 +57,7 @@ def extend(
                 program_id=wallet.program_id,
                 member_key=wallet.member_key,
                 currency_id=wallet.currency_id,
-                points=lot.remaining,
+                points=points[lot.lot_sequence],
                 expire_time=command.expire_time,
                 reason=command.reason,
             )
@@ -110,10 +121,23 @@ def ended(entries: Iterable[Entry], lot_sequence: int) -> int:
     return total
 
 
-def _one(command: ExtendPoints, books: Books) -> Lot:
-    lot = books.lots.get(command.lot_sequence)
-    if lot is None or not lot.remaining:
+def _points(books: Books, held: Iterable[LotUse], now: datetime) -> dict[int, int]:
+    """Points of lots that have not ended, what holds have out of them included."""
+    points = {lot.lot_sequence: lot.remaining for lot in books.lots.values()}
+    for use in held:
+        points[use.lot_sequence] -= use.points
+    slide = books.wallet.slide_time
+    return {
+        sequence: each
+        for sequence, each in points.items()
+        if each and not ledger_clock.has_ended(books.lots[sequence], slide, now)
+    }
+
+
+def _one(command: ExtendPoints, books: Books, points: Mapping[int, int]) -> Lot:
+    if command.lot_sequence not in points:
         raise LotNotFound(lot_sequence=command.lot_sequence)
+    lot = books.lots[command.lot_sequence]
     end = ledger_clock.end_of(lot, books.wallet.slide_time)
     if end is None:
         raise ExpiryNotLater(expire_time=command.expire_time, later_than="never")
@@ -121,7 +145,7 @@ def _one(command: ExtendPoints, books: Books) -> Lot:
     return lot
 
 
-def _ending(command: ExtendPoints, books: Books) -> list[Lot]:
+def _ending(command: ExtendPoints, books: Books, points: Mapping[int, int]) -> list[Lot]:
     """Lots that end before both instants of a command, the earliest end first."""
     slide = books.wallet.slide_time
     before = command.expire_time
@@ -129,8 +153,9 @@ def _ending(command: ExtendPoints, books: Books) -> list[Lot]:
         before = min(before, command.expiring_before)
     found = [
         lot
-        for lot in books.lots.values()
-        if lot.remaining and (end := ledger_clock.end_of(lot, slide)) is not None and end < before
+        for sequence in points
+        if (end := ledger_clock.end_of(lot := books.lots[sequence], slide)) is not None
+        and end < before
     ]
     return sorted(found, key=lambda lot: ledger.use_order(lot, slide))
 

@@ -1,12 +1,13 @@
 """What commands about points that are moved by hand need: names, wallets with lots, adjustments."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from services.earning import store_points
+from services.earning import store, store_points
 from services.earning.commands import Command
 from services.earning.commands_points import (
     ApproveAdjustment,
     DecideAdjustment,
+    ExtendPoints,
     MovePoints,
     ReinstatePoints,
     RejectAdjustment,
@@ -38,31 +39,41 @@ async def wallets(tx: Tx, world: World, commands: Sequence[MovePoints]) -> set[W
     """Wallets of the members, and of the adjustments, that commands speak of."""
     if not commands:
         return set()
-    keys = {
-        (name[0], world.keys[name], currency_id)
-        for command in commands
-        for name in names(command)
-        if name in world.keys and name not in world.claimed
-        for currency_id in _currencies(world.programs[name[0]], command)
-    }
+    keys = {wallet for command in commands for wallet in _wallets(world, command)}
     owners = await store_points.owners_of_adjustments(tx, _adjustments(commands))
     return keys | set(owners.values())
 
 
 async def load(tx: Tx, world: World, commands: Sequence[MovePoints]) -> None:
-    """Load the adjustments that commands decide, and lots that ended; all wallets are locked."""
+    """Load adjustments, lots that ended, and open holds of lots; all wallets are locked."""
     if not commands:
         return
     world.adjustments = await store_points.load_adjustments(tx, _adjustments(commands))
     lots = {
-        (name[0], world.keys[name], currency_id, command.lot_sequence)
+        (*wallet, command.lot_sequence)
         for command in commands
         if isinstance(command, ReinstatePoints)
-        for name in names(command)
-        if name in world.keys and name not in world.claimed
-        for currency_id in _currencies(world.programs[name[0]], command)
+        for wallet in _wallets(world, command)
     }
     await store_points.load_ended(tx, world, sorted(lots))
+    held = {
+        wallet
+        for command in commands
+        if isinstance(command, ExtendPoints)
+        for wallet in _wallets(world, command)
+        if wallet in world.wallets and world.wallets[wallet].held
+    }
+    if held:
+        holds = await store_points.open_holds(tx, held)
+        world.holds |= await store.load_holds(tx, set(holds) - world.holds.keys(), world.lots)
+
+
+def _wallets(world: World, command: MovePoints) -> Iterator[WalletKey]:
+    """Wallets that a command may mean, of members who are there already."""
+    for name in names(command):
+        if name in world.keys and name not in world.claimed:
+            for currency_id in _currencies(world.programs[name[0]], command):
+                yield name[0], world.keys[name], currency_id
 
 
 def _adjustments(commands: Iterable[MovePoints]) -> list[AdjustmentKey]:

@@ -7,9 +7,9 @@ from typing import TypeAlias
 import sqlalchemy as sa
 
 from services.earning import rows, tables
-from services.earning.domain import CurrencyId, EntryType, MemberKey, ProgramId
+from services.earning.domain import CurrencyId, EntryType, HoldState, MemberKey, ProgramId
 from services.earning.points_records import Adjustment, AdjustmentId, AdjustmentState
-from services.earning.world import AdjustmentKey, WalletKey, World
+from services.earning.world import AdjustmentKey, HoldKey, WalletKey, World
 from shared.database import Row, Tx, to_micros
 
 EndedLot: TypeAlias = tuple[ProgramId, MemberKey, CurrencyId, int]
@@ -20,6 +20,7 @@ _adjustments = tables.adjustments.c
 _owner = [
     _adjustments[name] for name in ("program_id", "adjustment_id", "member_key", "currency_id")
 ]
+_hold = [tables.holds.c[name] for name in ("program_id", "hold_id")]
 _page = (
     sa.select(tables.adjustments)
     .where(
@@ -106,6 +107,13 @@ async def load_ended(tx: Tx, world: World, lots: Sequence[EndedLot]) -> None:
         ended = -(await tx.fetch(_ended, asked))[0].points
         came_back = (await tx.fetch(_came_back, asked))[0].points
         world.expired[key, row.lot_sequence] = int(ended) + int(came_back)
+
+
+async def open_holds(tx: Tx, wallets: Collection[WalletKey]) -> list[HoldKey]:
+    """Open holds of locked wallets."""
+    keys = [(*each, HoldState.OPEN.value) for each in sorted(wallets)]
+    found = await tx.select(_hold, keys, key=(*_WALLET, "state"))
+    return [(row.program_id, row.hold_id) for row in found]
 
 
 async def page(

@@ -101,6 +101,10 @@ class Model:
     def held(self) -> int:
         return sum(each.points for each in self.holds.values() if each.state == "open")
 
+    def holds_of(self, lot: Points) -> bool:
+        open_ = [each for each in self.holds.values() if each.state == "open"]
+        return any(taken is lot for each in open_ for taken, _ in each.taken)
+
     @property
     def dated(self) -> list[Points]:
         """Lots that the service has a number for."""
@@ -237,10 +241,11 @@ class DatedLedger(RuleBasedStateMachine):
         lot = self.model.dated[data.draw(st.integers(0, len(self.model.dated) - 1))]
         until = self.model.hour + hours
         work = self.node.extend(lot.sequence, self.noon + timedelta(hours=until), self.member)
-        if hours == 0 or (lot.left and until <= lot.ends):
+        has_points = lot.left or (self.model.holds_of(lot) and lot.ends > self.model.hour)
+        if hours == 0 or (has_points and until <= lot.ends):
             with pytest.raises(ExpiryNotLater):
                 self.run(work)
-        elif not lot.left:
+        elif not has_points:
             with pytest.raises(LotNotFound):
                 self.run(work)
         else:

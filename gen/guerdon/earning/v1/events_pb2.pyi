@@ -428,7 +428,7 @@ class PointsExtended(_message.Message):
     member_key: _builtins.str
     """The internal key of the member."""
     points: _builtins.int
-    """The points of the lot."""
+    """The points of the lot, those included that open holds have out of it."""
     currency_id: _builtins.str
     """The points currency."""
     reason: _builtins.str

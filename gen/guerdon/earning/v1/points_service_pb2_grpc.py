@@ -144,6 +144,7 @@ class PointsServiceServicer:
 
     def ExtendPoints(self, request, context):
         """Lets points end later: those of one lot, or of all lots that end before an instant.
+        What open holds have out of a lot lives as long as the lot; a lot that has ended has no points left.
         Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, LOT_NOT_FOUND or EXPIRY_NOT_LATER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

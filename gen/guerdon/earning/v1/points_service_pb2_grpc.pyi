@@ -66,6 +66,7 @@ class PointsServiceStub:
     """Returns the adjustments of a program, the newest first; refuses with INVALID_PAGE_TOKEN."""
     ExtendPoints: _grpc.UnaryUnaryMultiCallable[_points_service_pb2.ExtendPointsRequest, _points_service_pb2.ExtendPointsResponse]
     """Lets points end later: those of one lot, or of all lots that end before an instant.
+    What open holds have out of a lot lives as long as the lot; a lot that has ended has no points left.
     Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, LOT_NOT_FOUND or EXPIRY_NOT_LATER.
     """
     ReinstatePoints: _grpc.UnaryUnaryMultiCallable[_points_service_pb2.ReinstatePointsRequest, _points_service_pb2.ReinstatePointsResponse]
@@ -113,6 +114,7 @@ class PointsServiceAsyncStub(PointsServiceStub):
     """Returns the adjustments of a program, the newest first; refuses with INVALID_PAGE_TOKEN."""
     ExtendPoints: _aio.UnaryUnaryMultiCallable[_points_service_pb2.ExtendPointsRequest, _points_service_pb2.ExtendPointsResponse]  # type: ignore[assignment]
     """Lets points end later: those of one lot, or of all lots that end before an instant.
+    What open holds have out of a lot lives as long as the lot; a lot that has ended has no points left.
     Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, LOT_NOT_FOUND or EXPIRY_NOT_LATER.
     """
     ReinstatePoints: _aio.UnaryUnaryMultiCallable[_points_service_pb2.ReinstatePointsRequest, _points_service_pb2.ReinstatePointsResponse]  # type: ignore[assignment]
@@ -199,6 +201,7 @@ class PointsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_points_service_pb2.ExtendPointsResponse, _abc.Awaitable[_points_service_pb2.ExtendPointsResponse]]:
         """Lets points end later: those of one lot, or of all lots that end before an instant.
+        What open holds have out of a lot lives as long as the lot; a lot that has ended has no points left.
         Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, LOT_NOT_FOUND or EXPIRY_NOT_LATER.
         """
 
