@@ -109,6 +109,7 @@ def statement_page(found: StatementPage) -> RenderableType:
         ("pending", of.closing.points_pending),
         ("held", of.closing.points_held),
         ("owed", of.closing.points_debt),
+        *((f"ending in {each.month}", each.points) for each in of.expiring),
     )
     for name, points in rows:
         pages.add_row(table, name, f"{points:,}")

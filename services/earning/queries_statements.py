@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from services.earning import decisions, statements, store_reads, store_seals, store_statements
 from services.earning.documents import EarningPrograms
@@ -13,6 +14,7 @@ from shared.database import Database, Tx
 
 _PAGE_SIZE = 100
 _PAGE_SIZE_MAX = 1_000
+_EXPIRING_MONTHS = 3
 
 
 class StatementQueries:
@@ -87,16 +89,41 @@ class Months:
         opening = await store_statements.balance(self._tx, key, span.after)
         closing = await store_statements.balance(self._tx, key, span.upto)
         moved = await store_statements.moved(self._tx, key, span.after, span.upto)
+        lots = await store_statements.open_lots(self._tx, key, span.upto)
+        slide_time = await store_statements.slide_time(self._tx, key, span.upto)
         return statements.stated(
-            span.month, key[2], span.times, (opening, closing), moved, span.upto - span.after
+            span.month,
+            key[2],
+            span.times,
+            (opening, closing),
+            moved,
+            span.upto - span.after,
+            statements.expiring_months(lots, slide_time, await self._ends(key[0], span)),
         )
+
+    async def _ends(self, program_id: ProgramId, span: Span) -> list[tuple[str, datetime]]:
+        """The month and those after it whose ending points are told, with their last instants.
+
+        All in the zone in which the month ended, so that it says for ever what it said then.
+        """
+        first = statements.day_after(statements.first_day(span.month))
+        zone = await self._zone(program_id, first)
+        ends = [(span.month, span.times[1])]
+        for _ in range(_EXPIRING_MONTHS):
+            month, first = statements.month_of(first), statements.day_after(first)
+            ends.append((month, statements.begin(first, zone)))
+        return ends
 
     async def _begin(self, program_id: ProgramId, first: date) -> datetime:
         """The first instant of a month, in the zone that was in force the day before."""
+        return statements.begin(first, await self._zone(program_id, first))
+
+    async def _zone(self, program_id: ProgramId, first: date) -> ZoneInfo:
+        """The zone that was in force the day before a month."""
         at = datetime.combine(first, time(), tzinfo=UTC) - timedelta(days=1)
         number = await store_seals.version_at(self._tx, program_id, at)
         version = await self._programs.at_version(self._tx, program_id, number)
-        return statements.begin(first, version.program.rules.zone)
+        return version.program.rules.zone
 
 
 def _position(token: str, query: str, after: int, upto: int) -> int:

@@ -4,7 +4,8 @@ A month begins behind the wallet's last entry that was booked before its first i
 a seal does: so each entry is in one month, and a month opens with what the one before closed with.
 """
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -29,6 +30,25 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """A lot as entries left it: what remains, and when it ends; None means never, or sliding."""
+
+    remaining: int
+    expire_time: datetime | None
+    is_pending: bool = False
+    is_sliding: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpiringMonth:
+    """Points that end in a month, the first of them at an instant."""
+
+    month: str
+    points: int
+    first_expire_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """A month of a wallet."""
 
@@ -45,6 +65,7 @@ class Statement:
     transferred: int
     adjusted: int
     entry_count: int
+    expiring: tuple[ExpiringMonth, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +104,7 @@ def stated(
     balances: tuple[Balance, Balance],
     moved: Mapping[Account, int],
     entry_count: int,
+    expiring: tuple[ExpiringMonth, ...],
 ) -> Statement:
     """The statement; `moved` is what the program's accounts got in the month."""
     opening, closing = balances
@@ -104,4 +126,32 @@ def stated(
         transferred=-to(Account.TRANSFER),
         adjusted=-to(Account.ADJUSTMENT),
         entry_count=entry_count,
+        expiring=expiring,
+    )
+
+
+def expiring_months(
+    lots: Iterable[Open], slide_time: datetime | None, ends: Sequence[tuple[str, datetime]]
+) -> tuple[ExpiringMonth, ...]:
+    """Available points by the month in which they end; `ends` are months with their last instants.
+
+    What ends at the last midnight of a month could be used until then, and is that month's. What
+    had ended before and is not booked yet is the first month's.
+    """
+    found: list[list[tuple[datetime, int]]] = [[] for _ in ends]
+    for lot in lots:
+        end = slide_time if lot.is_sliding else lot.expire_time
+        if end is None or lot.is_pending:
+            continue
+        at = bisect_left([each[1] for each in ends], end)
+        if at < len(ends):
+            found[at].append((end, lot.remaining))
+    return tuple(
+        ExpiringMonth(
+            month=month,
+            points=sum(points for _, points in ending),
+            first_expire_time=min(end for end, _ in ending),
+        )
+        for (month, _), ending in zip(ends, found, strict=True)
+        if ending
     )

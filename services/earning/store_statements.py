@@ -6,8 +6,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from services.earning import tables
-from services.earning.domain import Account, CurrencyId, MemberKey, ProgramId
-from services.earning.statements import Balance
+from services.earning.domain import Account, CurrencyId, EntryType, MemberKey, ProgramId
+from services.earning.statements import Balance, Open
 from shared.database import Tx, to_micros
 
 _entries = tables.entries.c
@@ -49,6 +49,47 @@ _moved = (
     .group_by(_entries.program_account)
 )
 
+_upto = sa.bindparam("upto", type_=sa.BigInteger)
+_lot_uses = tables.lot_uses.c
+_used = (
+    sa.select(_lot_uses.lot_sequence, _sum(_lot_uses.points, "points"))
+    .where(
+        _lot_uses.program_id == sa.bindparam("program_id"),
+        _lot_uses.member_key == sa.bindparam("member_key"),
+        _lot_uses.currency_id == sa.bindparam("currency_id"),
+        _lot_uses.sequence <= _upto,
+    )
+    .group_by(_lot_uses.lot_sequence)
+    .subquery("used")
+)
+_left = sa.cast(sa.func.coalesce(_used.c.points, 0) - _entries.program_delta, sa.BigInteger)
+_made = (
+    sa.select(_entries.sequence, _left.label("remaining"))
+    .select_from(tables.entries.outerjoin(_used, _used.c.lot_sequence == _entries.sequence))
+    .where(
+        *_of_wallet,
+        _entries.sequence <= _upto,
+        _entries.lot_sequence == _entries.sequence,
+        _left > sa.literal_column("0"),
+    )
+    .subquery("made")
+)
+_dated = (
+    sa.select(
+        *(_entries.lot_sequence, _made.c.remaining, _entries.type, _entries.pending_delta),
+        *(_entries.lot_expire_time, _entries.slide_time),
+    )
+    .select_from(tables.entries.join(_made, _made.c.sequence == _entries.lot_sequence))
+    .where(*_of_wallet, _entries.sequence <= _upto)
+    .order_by(_entries.sequence)
+)
+_slid = (
+    sa.select(_entries.slide_time)
+    .where(*_of_wallet, _entries.sequence <= _upto, _entries.slide_time.is_not(None))
+    .order_by(_entries.sequence.desc())
+    .limit(1)
+)
+
 WalletKey = tuple[ProgramId, MemberKey, CurrencyId]
 
 
@@ -78,3 +119,24 @@ async def moved(tx: Tx, key: WalletKey, after: int, upto: int) -> Mapping[Accoun
     """What the program's accounts got by the entries between two, the second included."""
     found = await tx.fetch(_moved, {**_keys(key), "after": after, "upto": upto})
     return {Account(row.program_account): row.points for row in found}
+
+
+async def open_lots(tx: Tx, key: WalletKey, upto: int) -> list[Open]:
+    """Lots in which something remains after an entry, as the entries up to it tell them."""
+    lots: dict[int, Open] = {}
+    for row in await tx.fetch(_dated, {**_keys(key), "upto": upto}):
+        before = lots.get(row.lot_sequence)
+        waits = row.pending_delta > 0 if before is None else before.is_pending
+        lots[row.lot_sequence] = Open(
+            remaining=row.remaining,
+            expire_time=row.lot_expire_time,
+            is_pending=waits and row.type != EntryType.ACTIVATE.value,
+            is_sliding=row.slide_time is not None and row.lot_expire_time is None,
+        )
+    return list(lots.values())
+
+
+async def slide_time(tx: Tx, key: WalletKey, upto: int) -> datetime | None:
+    """When the wallet's sliding points end, as the entries up to one tell it."""
+    found = await tx.fetch(_slid, {**_keys(key), "upto": upto})
+    return found[0].slide_time if found else None

@@ -19,6 +19,9 @@ def statement_to_proto(of: Statement) -> pb.Statement:
         closing=_balance(of.closing),
         entry_count=of.entry_count,
     )
+    for each in of.expiring:
+        month = made.expiring.add(month=each.month, points=each.points)
+        month.first_expire_time.FromDatetime(each.first_expire_time)
     made.start_time.FromDatetime(of.start_time)
     made.end_time.FromDatetime(of.end_time)
     return made

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from guerdon.earning.v1 import ledger_pb2 as guerdon_dot_earning_dot_v1_dot_ledger__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*guerdon/earning/v1/statement_service.proto\x12\x12guerdon.earning.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fguerdon/earning/v1/ledger.proto\"\xe7\x01\n\x13GetStatementRequest\x12\x1d\n\nprogram_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x37\n\x05month\x18\x04 \x01(\tB(\xbaH%r#2!^(19|20)[0-9]{2}-(0[1-9]|1[0-2])$\x12\x1d\n\tpage_size\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\xa2\x01\n\x14GetStatementResponse\x12\x30\n\tstatement\x18\x01 \x01(\x0b\x32\x1d.guerdon.earning.v1.Statement\x12\x35\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x19.guerdon.earning.v1.EntryB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12!\n\x0fnext_page_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\xb5\x03\n\tStatement\x12\x16\n\x05month\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x07\x12\x1c\n\x0b\x63urrency_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x07opening\x18\x05 \x01(\x0b\x32$.guerdon.earning.v1.StatementBalance\x12\x15\n\rpoints_earned\x18\x06 \x01(\x03\x12\x14\n\x0cpoints_spent\x18\x07 \x01(\x03\x12\x16\n\x0epoints_expired\x18\x08 \x01(\x03\x12\x17\n\x0fpoints_reversed\x18\t \x01(\x03\x12\x1a\n\x12points_transferred\x18\n \x01(\x03\x12\x17\n\x0fpoints_adjusted\x18\x0b \x01(\x03\x12\x35\n\x07\x63losing\x18\x0c \x01(\x0b\x32$.guerdon.earning.v1.StatementBalance\x12\x13\n\x0b\x65ntry_count\x18\r \x01(\x03\"\x84\x01\n\x10StatementBalance\x12\x18\n\x10points_available\x18\x01 \x01(\x03\x12\x16\n\x0epoints_pending\x18\x02 \x01(\x03\x12\x13\n\x0bpoints_held\x18\x03 \x01(\x03\x12\x13\n\x0bpoints_debt\x18\x04 \x01(\x03\x12\x14\n\x0cpoints_total\x18\x05 \x01(\x03\x32u\n\x10StatementService\x12\x61\n\x0cGetStatement\x12\'.guerdon.earning.v1.GetStatementRequest\x1a(.guerdon.earning.v1.GetStatementResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*guerdon/earning/v1/statement_service.proto\x12\x12guerdon.earning.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fguerdon/earning/v1/ledger.proto\"\xe7\x01\n\x13GetStatementRequest\x12\x1d\n\nprogram_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tmember_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x37\n\x05month\x18\x04 \x01(\tB(\xbaH%r#2!^(19|20)[0-9]{2}-(0[1-9]|1[0-2])$\x12\x1d\n\tpage_size\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\xa2\x01\n\x14GetStatementResponse\x12\x30\n\tstatement\x18\x01 \x01(\x0b\x32\x1d.guerdon.earning.v1.Statement\x12\x35\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x19.guerdon.earning.v1.EntryB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12!\n\x0fnext_page_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\xf6\x03\n\tStatement\x12\x16\n\x05month\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x07\x12\x1c\n\x0b\x63urrency_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x07opening\x18\x05 \x01(\x0b\x32$.guerdon.earning.v1.StatementBalance\x12\x15\n\rpoints_earned\x18\x06 \x01(\x03\x12\x14\n\x0cpoints_spent\x18\x07 \x01(\x03\x12\x16\n\x0epoints_expired\x18\x08 \x01(\x03\x12\x17\n\x0fpoints_reversed\x18\t \x01(\x03\x12\x1a\n\x12points_transferred\x18\n \x01(\x03\x12\x17\n\x0fpoints_adjusted\x18\x0b \x01(\x03\x12\x35\n\x07\x63losing\x18\x0c \x01(\x0b\x32$.guerdon.earning.v1.StatementBalance\x12\x13\n\x0b\x65ntry_count\x18\r \x01(\x03\x12?\n\x08\x65xpiring\x18\x0e \x03(\x0b\x32#.guerdon.earning.v1.StatementExpiryB\x08\xbaH\x05\x92\x01\x02\x10\x04\"p\n\x0fStatementExpiry\x12\x16\n\x05month\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x07\x12\x0e\n\x06points\x18\x02 \x01(\x03\x12\x35\n\x11\x66irst_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x01\n\x10StatementBalance\x12\x18\n\x10points_available\x18\x01 \x01(\x03\x12\x16\n\x0epoints_pending\x18\x02 \x01(\x03\x12\x13\n\x0bpoints_held\x18\x03 \x01(\x03\x12\x13\n\x0bpoints_debt\x18\x04 \x01(\x03\x12\x14\n\x0cpoints_total\x18\x05 \x01(\x03\x32u\n\x10StatementService\x12\x61\n\x0cGetStatement\x12\'.guerdon.earning.v1.GetStatementRequest\x1a(.guerdon.earning.v1.GetStatementResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,14 +54,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATEMENT'].fields_by_name['month']._serialized_options = b'\272H\004r\002\030\007'
   _globals['_STATEMENT'].fields_by_name['currency_id']._loaded_options = None
   _globals['_STATEMENT'].fields_by_name['currency_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_STATEMENT'].fields_by_name['expiring']._loaded_options = None
+  _globals['_STATEMENT'].fields_by_name['expiring']._serialized_options = b'\272H\005\222\001\002\020\004'
+  _globals['_STATEMENTEXPIRY'].fields_by_name['month']._loaded_options = None
+  _globals['_STATEMENTEXPIRY'].fields_by_name['month']._serialized_options = b'\272H\004r\002\030\007'
   _globals['_GETSTATEMENTREQUEST']._serialized_start=162
   _globals['_GETSTATEMENTREQUEST']._serialized_end=393
   _globals['_GETSTATEMENTRESPONSE']._serialized_start=396
   _globals['_GETSTATEMENTRESPONSE']._serialized_end=558
   _globals['_STATEMENT']._serialized_start=561
-  _globals['_STATEMENT']._serialized_end=998
-  _globals['_STATEMENTBALANCE']._serialized_start=1001
-  _globals['_STATEMENTBALANCE']._serialized_end=1133
-  _globals['_STATEMENTSERVICE']._serialized_start=1135
-  _globals['_STATEMENTSERVICE']._serialized_end=1252
+  _globals['_STATEMENT']._serialized_end=1063
+  _globals['_STATEMENTEXPIRY']._serialized_start=1065
+  _globals['_STATEMENTEXPIRY']._serialized_end=1177
+  _globals['_STATEMENTBALANCE']._serialized_start=1180
+  _globals['_STATEMENTBALANCE']._serialized_end=1312
+  _globals['_STATEMENTSERVICE']._serialized_start=1314
+  _globals['_STATEMENTSERVICE']._serialized_end=1431
 # @@protoc_insertion_point(module_scope)

@@ -118,6 +118,7 @@ class Statement(_message.Message):
     POINTS_ADJUSTED_FIELD_NUMBER: _builtins.int
     CLOSING_FIELD_NUMBER: _builtins.int
     ENTRY_COUNT_FIELD_NUMBER: _builtins.int
+    EXPIRING_FIELD_NUMBER: _builtins.int
     month: _builtins.str
     """The month, as 2026-10."""
     currency_id: _builtins.str
@@ -152,6 +153,12 @@ class Statement(_message.Message):
     def closing(self) -> Global___StatementBalance:
         """What the wallet had after the month, or has so far."""
 
+    @_builtins.property
+    def expiring(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementExpiry]:
+        """Of the points available at its close, those that end with the month, and in each of the three after it; months in
+        which none end are left out.
+        """
+
     def __init__(
         self,
         *,
@@ -168,14 +175,47 @@ class Statement(_message.Message):
         points_adjusted: _builtins.int = ...,
         closing: Global___StatementBalance | None = ...,
         entry_count: _builtins.int = ...,
+        expiring: _abc.Iterable[Global___StatementExpiry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "end_time", b"end_time", "opening", b"opening", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "currency_id", b"currency_id", "end_time", b"end_time", "entry_count", b"entry_count", "month", b"month", "opening", b"opening", "points_adjusted", b"points_adjusted", "points_earned", b"points_earned", "points_expired", b"points_expired", "points_reversed", b"points_reversed", "points_spent", b"points_spent", "points_transferred", b"points_transferred", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "currency_id", b"currency_id", "end_time", b"end_time", "entry_count", b"entry_count", "expiring", b"expiring", "month", b"month", "opening", b"opening", "points_adjusted", b"points_adjusted", "points_earned", b"points_earned", "points_expired", b"points_expired", "points_reversed", b"points_reversed", "points_spent", b"points_spent", "points_transferred", b"points_transferred", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Statement: _TypeAlias = Statement  # noqa: Y015
+
+@_typing.final
+class StatementExpiry(_message.Message):
+    """Points that end in a month, unless they are used before or live longer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONTH_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    FIRST_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    month: _builtins.str
+    """The month of the last day on which they can be used, as 2026-10: what ends at its last midnight belongs to it."""
+    points: _builtins.int
+    """The points."""
+    @_builtins.property
+    def first_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The first instant at which some of them end."""
+
+    def __init__(
+        self,
+        *,
+        month: _builtins.str = ...,
+        points: _builtins.int = ...,
+        first_expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_expire_time", b"first_expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_expire_time", b"first_expire_time", "month", b"month", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementExpiry: _TypeAlias = StatementExpiry  # noqa: Y015
 
 @_typing.final
 class StatementBalance(_message.Message):
