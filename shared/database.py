@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import TypeVar, cast
 
 import structlog
-from sqlalchemy import Column, Executable, Select, Table, select
+from sqlalchemy import Column, Executable, Select, SelectBase, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import statements
@@ -203,7 +203,7 @@ class Tx:
         return cast("list[Row]", list(result.all()))
 
     async def plain(
-        self, statement: Select[*tuple[object, ...]], params: Mapping[str, object]
+        self, statement: SelectBase, params: Mapping[str, object]
     ) -> Sequence[Sequence[object]]:
         """Rows of a Core statement as the driver has them, for reads of very many.
 
@@ -214,7 +214,7 @@ class Tx:
         return await self._connection.plain(text, [params[name] for name in text.names])
 
     def pages(
-        self, statement: Select[*tuple[object, ...]], params: Mapping[str, object], size: int
+        self, statement: SelectBase, params: Mapping[str, object], size: int
     ) -> AsyncIterator[Sequence[Sequence[object]]]:
         """Rows as `plain` gives them, at most `size` at a time, never all of them in memory."""
         text = statements.text_of(self.dialect, statement)

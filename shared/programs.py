@@ -14,7 +14,7 @@ under the locks of an apply. `current` with `now` never gives a version that `no
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -27,6 +27,7 @@ from shared.schedules import (
     Scheduled,
     Schedules,
 )
+from shared.statements import DIALECTS, DialectName, one_text
 from shared.tables import KernelTables
 from shared.versions import (
     Listed,
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 P = TypeVar("P")
+_Found: TypeAlias = tuple[str, int, str, int | None]
 
 
 class Programs(Generic[P]):
@@ -80,7 +82,9 @@ class Programs(Generic[P]):
         self._cache_max = cache_max
         self.schedules = Schedules(tables)
         versions = tables.program_versions
-        self._newest = newest_and_waiting(tables)
+        self._newest: dict[DialectName, sa.CompoundSelect[tuple[str, int, str, int]]] = {
+            dialect: newest_and_waiting(tables, dialect) for dialect in DIALECTS
+        }
         self._one_at_a_time = sa.select(tables.feed_identity).with_for_update()
         self._history = (
             sa.select(versions)
@@ -111,13 +115,14 @@ class Programs(Generic[P]):
         """
         if not program_ids:
             return {}
-        rows = await tx.fetch(self._newest, {"program_ids": sorted(set(program_ids))})
+        asked = one_text(tx.dialect, sorted(set(program_ids)))
+        rows = await tx.plain(self._newest[tx.dialect], {"program_ids": asked})
         keys = []
-        for row in rows:
-            if row.due_micros is None:
-                keys.append((str(row.program_id), int(row.version), str(row.etag)))
-            elif now is not None and row.due_micros <= to_micros(now):
-                raise PublicationDue(f"version {row.version} of {row.program_id} is due")
+        for program_id, version, etag, due_micros in cast("Sequence[_Found]", rows):
+            if due_micros is None:
+                keys.append((program_id, version, etag))
+            elif now is not None and due_micros <= to_micros(now):
+                raise PublicationDue(f"version {version} of {program_id} is due")
         return {found.version.program_id: found for found in await self._load(tx, keys)}
 
     async def require(self, tx: Tx, program_id: str) -> Versioned[P]:

@@ -19,10 +19,12 @@ from typing import Literal, TypeAlias, cast
 
 import orjson
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     ClauseElement,
     Column,
+    ColumnElement,
     Dialect,
     Integer,
     LargeBinary,
@@ -30,8 +32,12 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    bindparam,
+    func,
+    select,
     types,
 )
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.engine.result import result_tuple
@@ -46,6 +52,7 @@ AnyRow: TypeAlias = Row[*tuple[object, ...]]
 Names: TypeAlias = tuple[str, ...]
 Convert: TypeAlias = Callable[[object], object]
 
+DIALECTS: tuple[DialectName, ...] = ("sqlite", "postgresql")
 _DIALECTS: dict[str, Dialect] = {
     "sqlite": SQLiteDialect_aiosqlite(),
     "postgresql": PGDialect_asyncpg(),  # type: ignore[no-untyped-call]
@@ -140,6 +147,19 @@ def text_of(dialect: DialectName, statement: ClauseElement) -> Text:
     """Compile a Core statement; its parameters travel as they are, and so do its rows."""
     compiled = cast("SQLCompiler", statement.compile(dialect=_DIALECTS[dialect]))
     return Text(sql=str(compiled), names=tuple(compiled.positiontup or ()))
+
+
+def among(dialect: DialectName, column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
+    """Say that a column is one of the texts of a parameter, which `one_text` makes."""
+    given = bindparam(parameter, type_=types.Text())
+    if dialect == "sqlite":
+        return column.in_(select(func.json_each(given).table_valued("value").c.value))
+    return column == func.any(sql_cast(given, ARRAY(types.Text())))
+
+
+def one_text(dialect: DialectName, values: Sequence[str]) -> str:
+    """Give several texts as one parameter, for `among`."""
+    return orjson.dumps(values).decode() if dialect == "sqlite" else arrays.texts(values)
 
 
 @cache

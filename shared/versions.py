@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from shared import errors, record
 from shared.database import Row
 from shared.schedules import Scheduled
+from shared.statements import DialectName, among
 from shared.tables import KernelTables
 
 P = TypeVar("P")
@@ -97,16 +98,20 @@ def etag_of(number: int, content: bytes) -> str:
     return f"{number}-{hashlib.sha256(content).hexdigest()[:24]}"
 
 
-def newest_and_waiting(tables: KernelTables) -> sa.CompoundSelect[tuple[str, int, str, int]]:
-    """Say how the versions in force of `program_ids` are found, and those that wait.
+def newest_and_waiting(
+    tables: KernelTables, dialect: DialectName
+) -> sa.CompoundSelect[tuple[str, int, str, int]]:
+    """Say how the versions in force of `program_ids` (`one_text`) are found, and those that wait.
 
-    Only the latter have `due_micros`. They come with the same statement, so that a batch sees that
-    the time of one has come without asking for it.
+    Rows are (program id, version, etag, due micros); only those that wait have the last. They come
+    with the same statement, so that a batch sees that the time of one has come without asking for
+    it. Every batch asks this, so it is for `Tx.plain`: that takes 0.4 of the 2.5 ms of CPU off the
+    transaction of one activity, against a statement that SQLAlchemy executes.
     """
     versions, waiting = tables.program_versions.c, tables.program_schedules.c
     newest = (
         sa.select(versions.program_id, sa.func.max(versions.version).label("version"))
-        .where(versions.program_id.in_(sa.bindparam("program_ids", expanding=True)))
+        .where(among(dialect, versions.program_id, "program_ids"))
         .group_by(versions.program_id)
         .subquery()
     )
@@ -129,7 +134,7 @@ def newest_and_waiting(tables: KernelTables) -> sa.CompoundSelect[tuple[str, int
             waiting.etag,
             sa.type_coerce(waiting.publish_time, sa.BigInteger).label("due_micros"),
         ).where(
-            waiting.program_id.in_(sa.bindparam("program_ids", expanding=True)),
+            among(dialect, waiting.program_id, "program_ids"),
             waiting.failure.is_(None),
         ),
     )
