@@ -72,20 +72,25 @@ async def earning_figures() -> list[Figure]:
     """RecordActivity one by one, and in batches of 100, on PostgreSQL.
 
     The machine is shared, so work and floors take turns; the round of the median ratio counts.
+    One process serves single calls, whose transactions it can fill; a process for each core serves
+    batches, which fill them anyway. An empty call has a server like that of the single calls.
     """
     unary: list[tuple[Load, Load]] = []
     batches: list[tuple[Load, float]] = []
     with ExitStack() as stack:
         database = stack.enter_context(postgres())
         url = database.create("bench_earning")
+        alone = serve(stack, "earning", database.create("bench_earning_unary"), {})
         server = serve(stack, "earning", url, {}, workers=WORKERS)
         direct: floors.DirectWrites | None = None
-        async with AsyncExitStack() as closing, floors.empty_calls(WORKERS) as empty:
+        async with AsyncExitStack() as closing, floors.empty_calls() as empty:
+            single_channels = await floors.channels(closing, alone.address, 1)
             channels = await floors.channels(closing, server.address, WORKERS)
-            await apply_giftshop(EarningServiceStub(channels[0]))
+            for each in (single_channels, channels):
+                await apply_giftshop(EarningServiceStub(each[0]))
             for number in range(ROUNDS):
                 floor = await empty(CALLERS, ROUND_SECONDS)
-                unary.append((await _unary(channels, server, number), floor))
+                unary.append((await _unary(single_channels, alone, number), floor))
                 batched = await _batched(channels, server, number)
                 direct = direct or await floors.DirectWrites.of(database, url, batch=BATCH)
                 lanes = LANES * WORKERS
@@ -105,7 +110,7 @@ async def earning_figures() -> list[Figure]:
             notes=f"median of {ROUNDS} rounds; {CALLERS} callers, "
             f"p50 {single.percentile(0.5) * 1000:.1f} ms, "
             f"p99 {single.percentile(0.99) * 1000:.1f} ms; an empty call costs the server "
-            f"{empty_floor.server_cpu_us_per_call:.0f} µs",
+            f"{empty_floor.server_cpu_us_per_call:.0f} µs; 1 process",
         ),
         Figure(
             scenario="batch_record_activities",
@@ -115,8 +120,8 @@ async def earning_figures() -> list[Figure]:
             floor_is="direct writes/s",
             server_cpu_us_per_call=many.server_cpu_us_per_call,
             target="≥ 0.3",
-            notes=f"median of {ROUNDS} rounds; {BATCH_CALLERS} callers of {BATCH}; "
-            f"pgbench TPC-B, 16 clients: {reference:,.0f}/s",
+            notes=f"median of {ROUNDS} rounds; {BATCH_CALLERS} callers of {BATCH}, "
+            f"{WORKERS} processes of {LANES} lanes; pgbench TPC-B, 16 clients: {reference:,.0f}/s",
         ),
     ]
 
@@ -300,6 +305,6 @@ def serve(
         **(_CLOCK if workers == 1 else {}),
         **extra,
     }
-    log = floors.results_folder() / f"{service}.log"
+    log = floors.results_folder() / f"{service}-{workers}.log"
     arguments = ["cli.main", "serve", service, "--workers", str(workers)]
     return stack.enter_context(serving(arguments, environment, address, log, workers=workers))
