@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -26,6 +27,7 @@ from shared.clock import Clock, ClockStore, SystemClock
 from shared.database import Database
 from shared.feed import FeedServicer, Place, Progress
 from shared.followers import Follower, Translate
+from shared.forgetting import ForgetKeys
 from shared.group_commit import GroupCommit
 from shared.ids import Ids, SystemIds
 from shared.intentions import Handler, IntentionWorker
@@ -220,7 +222,9 @@ async def start(base: Base[S], writing: Writing, parts: Parts) -> Running:
         owner_id=base.ids.new(),
         jitter=base.ids.fraction,
     )
-    runner = JobRunner(parts.jobs)
+    kept = timedelta(days=settings.key_days)
+    forget = ForgetKeys(database, base.tables.request_keys, kept)
+    runner = JobRunner((*parts.jobs, forget.job()))
     wakeups = Wakeups()
     feed = FeedServicer(
         database, base.tables, base.clock, _progress(worker, runner, parts), wakeups=wakeups
@@ -258,11 +262,10 @@ async def start(base: Base[S], writing: Writing, parts: Parts) -> Running:
     works: list[Callable[[], Awaitable[None]]] = [
         *(follower.run for follower in writing.followers.values()),
         *parts.tasks,
+        runner.run,
     ]
     if parts.handlers:
         works.append(worker.run)
-    if parts.jobs:
-        works.append(runner.run)
     if database.dialect == "postgresql":
         works.append(lambda: wakeups.exchange_hints(settings.database_url, base.service))
     tasks = [asyncio.ensure_future(_supervised(base.service, work)) for work in works]

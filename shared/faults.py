@@ -69,6 +69,17 @@ def is_connection_lost(error: BaseException) -> bool:
     return any(_lost(each) for each in _chain(error))
 
 
+def table_of_taken_key(error: BaseException) -> str:
+    """The table that has a row of the key that was to be inserted; empty for any other error."""
+    for each in _chain(error):
+        if isinstance(each, sqlite3.IntegrityError):
+            _, found, columns = str(each).partition("UNIQUE constraint failed: ")
+            return columns.partition(".")[0] if found else ""
+        if isinstance(each, asyncpg.UniqueViolationError):
+            return str(each.as_dict().get("table_name", ""))
+    return ""
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     current: BaseException | None = error

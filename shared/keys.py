@@ -9,7 +9,7 @@ then reads its answer.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from sqlalchemy import Table, bindparam, delete, select, tuple_
+from sqlalchemy import Select, Table, bindparam, delete, select, tuple_
 
 from shared import errors, record
 from shared.database import TryAgain, Tx
@@ -166,6 +166,12 @@ async def settle(tx: Tx, table: Table, settlements: Sequence[Settlement]) -> Non
     await tx.delete(table, given_back, key=_KEY)
 
 
+async def is_any_old(tx: Tx, table: Table, *, before_micros: int) -> bool:
+    """Whether `forget` would find a key."""
+    found = await tx.fetch(_old(table), {"before_micros": before_micros, "at_most": 1})
+    return bool(found)
+
+
 async def forget(tx: Tx, table: Table, *, before_micros: int, limit: int = 1_000) -> int:
     """Deletes keys claimed before that instant of the database's clock; how many it did.
 
@@ -173,13 +179,16 @@ async def forget(tx: Tx, table: Table, *, before_micros: int, limit: int = 1_000
     At most `limit` at once, so that the transaction stays short; 0 means that none is left.
     """
     columns = [table.c[name] for name in _KEY]
-    old = (
-        select(*columns)
+    return await tx.execute(
+        delete(table).where(tuple_(*columns).in_(_old(table))),
+        {"before_micros": before_micros, "at_most": limit},
+    )
+
+
+def _old(table: Table) -> Select[tuple[str, str, str]]:
+    return (
+        select(*(table.c[name] for name in _KEY))
         .where(table.c.create_time_micros < bindparam("before_micros"))
         .where(table.c.digest != _RESERVED)
         .limit(bindparam("at_most"))
-    )
-    return await tx.execute(
-        delete(table).where(tuple_(*columns).in_(old)),
-        {"before_micros": before_micros, "at_most": limit},
     )

@@ -78,6 +78,8 @@ class ServiceSettings:
     concurrency_max: int = 1_000
     #: Seconds that calls in work are given when the service stops.
     stop_grace: int = 10
+    #: Days for which a request that is sent again gets the answer of the first time; at least 30.
+    key_days: int = 30
 
     @property
     def clock_start_time(self) -> datetime:
@@ -163,6 +165,7 @@ def _checked(settings: S) -> S:
             < 1,
             "lanes, batch_max, queue_max and concurrency_max must be at least 1",
         ),
+        (not 30 <= settings.key_days <= 36_500, "key_days must be from 30 to 36500"),
     )
     for is_wrong, text in wrong:
         if is_wrong:

@@ -5,6 +5,7 @@ What was claimed for a command that was refused is given back.
 
 from services.earning import (
     failures,
+    refusals_keys,
     rows,
     rows_reversals,
     store_counts,
@@ -18,6 +19,7 @@ from services.earning import (
 from services.earning.world import (
     World,
 )
+from shared import faults
 from shared.database import Tx
 
 _WALLET = ("program_id", "member_key", "currency_id")
@@ -36,7 +38,12 @@ async def save(tx: Tx, world: World) -> None:
     await _save_members(tx, world)
     await store_members.save(tx, world)
     await _save_wallets(tx, world)
-    await _save_activities(tx, world)
+    try:
+        await _save_activities(tx, world)
+    except Exception as error:
+        # The transaction ends here. Only whoever sends again what is older than its key comes here,
+        # so that no activity pays for a look ahead.
+        raise _used_before(world, error) from error
     await _save_holds(tx, world)
     await _save_levels(tx, world)
     await store_counts.save(tx, world.counts)
@@ -96,6 +103,21 @@ async def _save_wallets(tx: Tx, world: World) -> None:
         [rows.lot_row(key, world.lots[key][lot]) for key, lot in sorted(dated)],
         key=_LOT,
     )
+
+
+def _used_before(world: World, error: Exception) -> Exception:
+    """The refusal of an activity or a reversal that was recorded before, or else the error.
+
+    A batch of several is undone and done again in parts, until it has one alone.
+    """
+    taken = faults.table_of_taken_key(error)
+    if taken == tables.activities.name:
+        return refusals_keys.ActivityRecordedBefore(
+            activity_id=next(iter(world.made_activities))[1]
+        )
+    if taken == tables.reversals.name:
+        return refusals_keys.ReversalRecordedBefore(reversal_id=world.reversals[0].reversal_id)
+    return error
 
 
 async def _save_activities(tx: Tx, world: World) -> None:

@@ -358,6 +358,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "WALLET_NOT_SEALED", "domain": "guerdon", "metadata": {"member_id": "17850", "day": "2026-10-31"}}
     """
+    ERROR_REASON_ACTIVITY_RECORDED_BEFORE: _ErrorReason.ValueType  # 125
+    """ALREADY_EXISTS: the activity was recorded so long ago that its answer is forgotten.
+
+    {"reason": "ACTIVITY_RECORDED_BEFORE", "domain": "guerdon", "metadata": {"activity_id": "a-1"}}
+    """
+    ERROR_REASON_REVERSAL_RECORDED_BEFORE: _ErrorReason.ValueType  # 126
+    """ALREADY_EXISTS: the reversal was recorded so long ago that its answer is forgotten.
+
+    {"reason": "REVERSAL_RECORDED_BEFORE", "domain": "guerdon", "metadata": {"reversal_id": "r-1"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -699,5 +709,15 @@ ERROR_REASON_WALLET_NOT_SEALED: ErrorReason.ValueType  # 105
 """NOT_FOUND: the wallet had no entry by the end of the day.
 
 {"reason": "WALLET_NOT_SEALED", "domain": "guerdon", "metadata": {"member_id": "17850", "day": "2026-10-31"}}
+"""
+ERROR_REASON_ACTIVITY_RECORDED_BEFORE: ErrorReason.ValueType  # 125
+"""ALREADY_EXISTS: the activity was recorded so long ago that its answer is forgotten.
+
+{"reason": "ACTIVITY_RECORDED_BEFORE", "domain": "guerdon", "metadata": {"activity_id": "a-1"}}
+"""
+ERROR_REASON_REVERSAL_RECORDED_BEFORE: ErrorReason.ValueType  # 126
+"""ALREADY_EXISTS: the reversal was recorded so long ago that its answer is forgotten.
+
+{"reason": "REVERSAL_RECORDED_BEFORE", "domain": "guerdon", "metadata": {"reversal_id": "r-1"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
