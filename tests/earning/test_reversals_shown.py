@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from guerdon.earning.v1 import activity_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from services.earning import tables
+from services.earning.domain import ActivityId, ProgramId, ReversalId
+from services.earning.queries_reversals import ReversalQueries
 from tests.earning.callers import Caller, calling
 from tests.earning.nodes import PROGRAM, Node, order, purchase
 
@@ -138,3 +140,25 @@ async def test_an_activity_that_was_removed_with_all_that_hangs_on_it_is_found(
     found = [tables.metadata.tables[name] for name in (*CHILDREN, "activities")]
     changes = [sa.delete(each).where(each.c.activity_id == "a-1") for each in found]
     assert "activity_entry" in await rules_after(node, *changes)
+
+
+async def test_what_was_stored_before_lines_were_told_of_is_shown_without_them_and_verifies(
+    node: Node,
+) -> None:
+    await returned(node)
+    older = sa.update(tables.reversal_earnings).values(line_points="")
+    assert await rules_after(node, older) == set()
+    await node.record(purchase("a-3", lines=LINES))
+    await node.reverse(order("v-a-3", "a-3", lines=[(1, 1)]))
+    assert await node.verify() == []
+    queries = ReversalQueries(node.database, node.programs)
+    told = {
+        name: (
+            await queries.reversal(ProgramId(PROGRAM), ActivityId(name), ReversalId(f"v-{name}"))
+        ).further[0]
+        for name in ("a-1", "a-3")
+    }
+    assert {name: (each.points, each.line_points) for name, each in told.items()} == {
+        "a-1": (18, ()),
+        "a-3": (10, (10,)),
+    }
