@@ -35,7 +35,17 @@ def run(work: Coroutine[None, None, T], *, aim: str = "applied") -> T:
     """
     import grpc
 
-    from cli import cluster, documents, explaining, instants, programs, quiescence, retail, valkey
+    from cli import (
+        cluster,
+        documents,
+        explaining,
+        instants,
+        points,
+        programs,
+        quiescence,
+        retail,
+        valkey,
+    )
     from cli import replay as replaying
     from cli import workers as processes
     from shared import errors
@@ -60,6 +70,7 @@ def run(work: Coroutine[None, None, T], *, aim: str = "applied") -> T:
         errors.Refusal,
         explaining.NoSuchEntry,
         instants.NotAnInstant,
+        points.PointsRefused,
         processes.WorkerEnded,
         programs.FilesThere,
         replaying.ClockNotSimulated,
