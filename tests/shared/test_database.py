@@ -390,3 +390,20 @@ async def test_plain_rows_come_in_pages(db: Database, count: int, sizes: list[in
         pages = [page async for page in tx.pages(plainly, {"program_id": "p", "n": 0}, 2)]
     assert [len(page) for page in pages] == sizes
     assert [each[0] for page in pages for each in page] == list(range(count))
+
+
+async def test_postgresql_plans_a_statement_of_the_write_path_once(db: Database) -> None:
+    if db.dialect == "sqlite":
+        pytest.skip("SQLite plans when a statement is prepared")
+    await fill(db, 100)
+    async with db.transaction() as tx:
+        for count in range(1, 21):
+            await tx.select(things, [("p", number) for number in range(count)], key=KEY)
+            await tx.update(things, [row(number, count) for number in range(count)], key=KEY)
+        asked = "SELECT statement, custom_plans, generic_plans FROM pg_prepared_statements"
+        plans = {
+            each.statement.split()[0]: (each.custom_plans, each.generic_plans)
+            for each in await tx.fetch(sa.text(asked))
+            if "things" in each.statement and "INSERT" not in each.statement
+        }
+    assert plans == {"SELECT": (0, 20), "UPDATE": (0, 20)}
