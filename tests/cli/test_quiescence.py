@@ -14,6 +14,7 @@ from guerdon.feed.v1.feed_service_pb2_grpc import (
     FeedServiceServicer,
     add_FeedServiceServicer_to_server,
 )
+from shared.jobs import Job, JobRunner
 from shared.rpc.interceptors import Context
 
 SOON = 0.3
@@ -151,3 +152,48 @@ async def test_a_parked_member_is_told_by_name_at_once() -> None:
                 await quiescence.wait(peers, seconds_max=600)
     assert str(stuck.value) == "tiers has parked member a1b2; tiers has parked member c3d4"
     assert tiers.looks == 1
+
+
+class Working(Scripted):
+    """A service that tells of its jobs as every service does."""
+
+    def __init__(self, runner: JobRunner) -> None:
+        super().__init__()
+        self._runner = runner
+
+    async def GetHeads(self, request: pb.GetHeadsRequest, context: Context) -> pb.GetHeadsResponse:
+        return pb.GetHeadsResponse(jobs_due=await self._runner.due_count())
+
+
+@asynccontextmanager
+async def busy(*, awaited: bool) -> AsyncIterator[JobRunner]:
+    """A job that is in the middle of its work until the context ends."""
+    begun = asyncio.Event()
+
+    async def due() -> int:
+        return 1
+
+    async def run() -> int:
+        begun.set()
+        await asyncio.Event().wait()
+        return 1
+
+    runner = JobRunner([Job(name="seals", due=due, run=run, awaited=awaited)])
+    task = asyncio.create_task(runner.run())
+    try:
+        await begun.wait()
+        yield runner
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_job_that_nobody_waits_for_does_not_delay_quiet() -> None:
+    async with busy(awaited=False) as runner, serving(earning=Working(runner)) as peers:
+        await quiescence.wait(peers, seconds_max=SOON)
+
+
+async def test_a_job_that_is_waited_for_keeps_the_cluster_from_being_quiet() -> None:
+    async with busy(awaited=True) as runner, serving(earning=Working(runner)) as peers:
+        with pytest.raises(quiescence.NotQuiet, match="earning has 1 jobs due"):
+            await quiescence.wait(peers, seconds_max=SOON)
