@@ -191,6 +191,7 @@ async def busy(*, awaited: bool) -> AsyncIterator[JobRunner]:
 async def test_a_job_that_nobody_waits_for_does_not_delay_quiet() -> None:
     async with busy(awaited=False) as runner, serving(earning=Working(runner)) as peers:
         await quiescence.wait(peers, seconds_max=SOON)
+        assert await runner.due_count() == 0
 
 
 async def test_a_job_that_is_waited_for_keeps_the_cluster_from_being_quiet() -> None:
