@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from typer.testing import CliRunner
 
-from cli import main
+from cli import main, shell
 
 SHOP = """
 program_id: shop
@@ -37,7 +37,12 @@ class Command:
     async def _run(self, arguments: tuple[object, ...], columns: int = 120) -> Any:
         given = [*map(str, arguments), "--program", "shop", "--var", str(self._var)]
         runner = CliRunner(env={"COLUMNS": str(columns)})
-        done = await asyncio.to_thread(runner.invoke, main.app, given)
+        # A console keeps the width that the environment named when it was made.
+        before, shell.out.width = shell.out.width, columns
+        try:
+            done = await asyncio.to_thread(runner.invoke, main.app, given)
+        finally:
+            shell.out.width = before
         assert isinstance(done.exception, SystemExit | None), done.exception
         return done
 
