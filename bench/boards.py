@@ -44,6 +44,11 @@ def member_key(number: int) -> str:
     return blake2b(member_id(number).encode(), digest_size=16).hexdigest()
 
 
+def score(number: int) -> int:
+    """The score of a member."""
+    return number * 7919 % _SCORES
+
+
 async def fill(url: str, members: int) -> None:
     """Write members and their scores straight into an empty database of the service."""
     await migrate.migrate(
@@ -102,6 +107,7 @@ def _identifiers(numbers: range) -> Iterator[Row]:
             "identifier": member_id(number),
             "kind": "member_id",
             "member_key": member_key(number),
+            "assign_time": _NOW,
         }
 
 
@@ -116,7 +122,7 @@ def _scores(numbers: range, heads: dict[int, int]) -> Iterator[Row]:
             "board_id": BOARD_ID,
             "period": PERIOD,
             "partition": partition,
-            "score": number * 7919 % _SCORES,
+            "score": score(number),
             "reached_time": _NOW + timedelta(seconds=number),
             "changed_position": heads[partition],
         }

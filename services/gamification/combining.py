@@ -9,8 +9,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-_TURNS_MAX = 8
-"""Turns of the event loop that a batch waits for more; a turn of an idle loop takes nothing."""
+_QUIET_TURNS = 8
+"""Turns of the event loop without a question after which a batch goes; idle ones take no time.
+
+A request that has arrived takes several turns until it asks: with fewer, batches hold two of them.
+"""
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -52,12 +55,12 @@ class Combiner(Generic[Q, A]):
             self._task = None
 
     async def _linger(self) -> None:
-        """Let those join whose questions are about to come: as long as each turn brings more."""
-        for _ in range(_TURNS_MAX):
+        """Let those join whose questions are about to come."""
+        quiet = 0
+        while quiet < _QUIET_TURNS and len(self._waiting) < self._batch_max:
             before = len(self._waiting)
             await asyncio.sleep(0)
-            if len(self._waiting) == before or before >= self._batch_max:
-                return
+            quiet = 0 if len(self._waiting) > before else quiet + 1
 
     async def _settle(self, batch: Sequence[tuple[Q, "asyncio.Future[A]"]]) -> None:
         try:
