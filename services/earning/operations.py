@@ -2,7 +2,7 @@
 
 `loading.py` says what a batch needs, `deciding.py` what each command does with it, and
 `store_writes.py` writes what they changed.
-A preview loads the same without claims and locks, and saves nothing.
+Previews load the same without claims and locks, and save nothing.
 """
 
 from collections.abc import Sequence
@@ -33,11 +33,24 @@ class EarningWork:
         """Claim, lock and load what the commands are about."""
         return await loading.load(tx, self._programs, self._ids, commands, now, claim=True)
 
-    async def preview(self, tx: Tx, command: RecordActivity, now: datetime) -> Recorded:
-        """Decide an activity as it would be decided now, in a transaction that only reads."""
-        world = await loading.load(tx, self._programs, self._ids, [command], now, claim=False)
+    async def preview(
+        self, tx: Tx, commands: Sequence[RecordActivity], now: datetime
+    ) -> list[Recorded | Exception]:
+        """Decide each activity as it would be decided now, in a transaction that only reads.
+
+        Nothing is put into the world, so that each is decided as if it were alone.
+        """
+        world = await loading.load(tx, self._programs, self._ids, commands, now, claim=False)
         world.is_preview = True
-        return cast("Recorded", self.decide(world, command, now).answer)
+        return [self._previewed(world, each, now) for each in commands]
+
+    def _previewed(
+        self, world: World, command: RecordActivity, now: datetime
+    ) -> Recorded | Exception:
+        try:
+            return cast("Recorded", self.decide(world, command, now).answer)
+        except Exception as error:  # noqa: BLE001 - it belongs to the one that asked
+            return error
 
     def decide(self, world: World, command: Command, now: datetime) -> Decision[Changes, object]:
         """Decide one command over the world as it is; pure, and raises its refusal."""

@@ -3,6 +3,7 @@
 Every read is one transaction, so what it shows was true at one instant.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -33,11 +34,13 @@ from services.earning.settlement import settled
 from services.earning.store_reads import LedgerSummary
 from shared import errors, paging
 from shared.clock import Clock
+from shared.combining import Combiner
 from shared.database import Database, Tx, from_micros, to_micros
 
 _PAGE_SIZE = 50
 _EXPIRING_MAX = 100
 _PAGE_SIZE_MAX = 1_000
+_PREVIEWS_MAX = 32
 _SEQUENCE_END = 2**62
 _TIME_END = datetime.max.replace(tzinfo=UTC)
 
@@ -76,6 +79,7 @@ class Queries:
         self._programs = programs
         self._work = work
         self._clock = clock
+        self._previews = Combiner(self._preview_all, batch_max=_PREVIEWS_MAX)
 
     async def wallet(
         self, program_id: ProgramId, member_id: MemberId, currency_id: CurrencyId
@@ -145,9 +149,17 @@ class Queries:
         return ActivityPage(records=page, next_page_token=more)
 
     async def preview(self, command: RecordActivity) -> Recorded:
-        """What an activity would earn now; refuses what recording it would refuse."""
+        """What an activity would earn now; refuses what recording it would refuse.
+
+        Previews that arrive together are loaded together, from one state of the database.
+        """
+        return await self._previews.ask(command)
+
+    async def _preview_all(
+        self, commands: Sequence[RecordActivity]
+    ) -> Sequence[Recorded | Exception]:
         async with self._database.reading() as tx:
-            return await self._work.preview(tx, command, self._clock.now())
+            return await self._work.preview(tx, commands, self._clock.now())
 
     async def name_of(self, program_id: ProgramId, member_key: MemberKey) -> MemberId:
         """Identifier of a member; empty when it has none."""

@@ -16,12 +16,12 @@ from typing import Protocol
 import structlog
 from redis.exceptions import RedisError
 
-from services.gamification.combining import Combiner
 from services.gamification.index import BoardIndex, ChangedScore, IndexState, Place
 from services.gamification.ranking import Layout
 from services.gamification.score_store import ScoreLog
 from shared import errors
 from shared.clock import monotonic
+from shared.combining import Combiner
 from shared.feed import Place as FeedPlace
 
 CHUNK = 500

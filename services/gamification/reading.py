@@ -14,13 +14,13 @@ import structlog
 from redis.exceptions import RedisError
 
 from services.gamification import query_store, store
-from services.gamification.combining import Combiner
 from services.gamification.domain import BoardNotReady, MemberId, MemberKey, StandingNotFound
 from services.gamification.index import BoardIndex, PageRead, Place, Read, Rows, StandingRead
 from services.gamification.ranking import Layout, RankedRow
 from services.gamification.score_store import ScoreLog
 from services.gamification.store import Identifier, MemberPlace
 from shared import errors
+from shared.combining import Combiner
 from shared.database import Database
 
 BATCH_MAX = 256

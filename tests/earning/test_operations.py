@@ -192,6 +192,25 @@ async def test_a_preview_says_what_recording_would_and_writes_nothing(node: Node
     assert previewed == recorded
 
 
+async def test_previews_that_arrive_together_are_each_decided_as_if_alone(node: Node) -> None:
+    """Two of one member, two of one receipt, one that is refused: none sees another."""
+    activities = [
+        purchase("a-1", "ann", lines=LINES, receipt="r"),
+        purchase("a-2", "ann", lines=LINES, receipt="r"),
+        purchase("a-3", "bob", lines=[(1, 999)]),
+        purchase("a-4", "cid", lines=LINES, occurred=START - timedelta(days=900)),
+    ]
+    commands = [wire.record_from_proto(PROGRAM, each) for each in activities]
+    alone = [await node.queries.preview(each) for each in commands[:3]]
+    together = await asyncio.gather(
+        *[node.queries.preview(each) for each in commands], return_exceptions=True
+    )
+    assert [each.points for each in alone] == [15, 15, 9]
+    assert together[:3] == alone
+    assert isinstance(together[3], OccurredTimeNotAccepted)
+    assert await count(node, "members") + await count(node, "receipts") == 0
+
+
 async def test_returns_by_lines_take_the_points_of_their_units(node: Node) -> None:
     await node.record(purchase("a-1", lines=[(3, 1_000), (2, 550)]))
     first = await node.reverse(order("v-1", "a-1", lines=[(1, 1)]))

@@ -214,6 +214,22 @@ async def test_wallets_that_are_read_together_take_no_more_statements_each_than_
     assert len(said) <= alone * MANY
 
 
+async def test_previews_that_arrive_together_take_as_many_statements_as_one(
+    shop: Node, said: list[str]
+) -> None:
+    async def previewed(count: int) -> Counter[str]:
+        said.clear()
+        commands = [
+            wire.record_from_proto(PROGRAM, purchase(f"p-{each}", f"m-{each}", lines=LINES))
+            for each in range(count)
+        ]
+        seen = await asyncio.gather(*[shop.queries.preview(each) for each in commands])
+        assert [each.points for each in seen] == [15] * count
+        return Counter(map(_kind, said))
+
+    assert await previewed(32) == await previewed(1)
+
+
 async def wallet(node: Node, member_id: str) -> int:
     """Points that a member has."""
     now = await node.queries.wallet(ProgramId(PROGRAM), MemberId(member_id), CurrencyId(""))

@@ -1,6 +1,6 @@
 """Combining: questions that arrive while an answer is on its way are asked together next.
 
-Like the group commit, without a database: no timer, no delay when idle, one batch in flight.
+Like the group commit, for what only reads: no timer, no delay when idle, one batch in flight.
 """
 
 import asyncio

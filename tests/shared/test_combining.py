@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.gamification.combining import Combiner
+from shared.combining import Combiner
 
 
 class Doubling:
