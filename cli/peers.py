@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cli import cluster
 from guerdon.clock.v1.clock_service_pb2_grpc import ClockServiceStub
 from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceStub
+from guerdon.earning.v1.household_service_pb2_grpc import HouseholdServiceStub
 from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceStub
 from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceStub
 from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceStub
@@ -31,6 +32,7 @@ STARTING_SECONDS_MAX = 60.0
 if TYPE_CHECKING:
     from guerdon.clock.v1.clock_service_pb2_grpc import ClockServiceAsyncStub
     from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceAsyncStub
+    from guerdon.earning.v1.household_service_pb2_grpc import HouseholdServiceAsyncStub
     from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceAsyncStub
     from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceAsyncStub
     from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceAsyncStub
@@ -52,6 +54,7 @@ class Peers:
     members: "MemberServiceAsyncStub"
     points: "PointsServiceAsyncStub"
     referrals: "ReferralServiceAsyncStub"
+    households: "HouseholdServiceAsyncStub"
     seals: "SealServiceAsyncStub"
     statements: "StatementServiceAsyncStub"
     tiers: "TiersServiceAsyncStub"
@@ -75,6 +78,7 @@ async def connected(addresses: Mapping[str, str]) -> AsyncIterator[Peers]:
             members=MemberServiceStub(channels["earning"]),
             points=PointsServiceStub(channels["earning"]),
             referrals=ReferralServiceStub(channels["earning"]),
+            households=HouseholdServiceStub(channels["earning"]),
             seals=SealServiceStub(channels["earning"]),
             statements=StatementServiceStub(channels["earning"]),
             tiers=TiersServiceStub(channels["tiers"]),

@@ -1,10 +1,11 @@
 """Earning: members, activities, earning rules and the points ledger.
 
 Owns: members and their identifiers, activities and their reversals, the documents of earning rules,
-and the ledger (wallets, lots, entries, holds).
+the ledger (wallets, lots, entries, holds), referrals, and households.
 
 Follows: tiers (MembershipChanged), kept as a timeline: level, effective from.
-Publishes: MemberEnrolled, ActivityRecorded, ActivityReversed, PointsCredited, HoldChanged.
+Publishes: MemberEnrolled, ActivityRecorded, ActivityReversed, PointsCredited, HoldChanged,
+ReferralChanged, HouseholdMembershipChanged and more (`events.proto`).
 Calls: nobody.
 
 Invariants

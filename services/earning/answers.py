@@ -1,6 +1,6 @@
 """Values of the domain as messages; nothing is decided here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 
@@ -20,6 +20,8 @@ from services.earning.domain import (
     Hold,
     HoldState,
     LineRecord,
+    MemberId,
+    MemberKey,
     Reversal,
     ReversalState,
     Wallet,
@@ -31,6 +33,7 @@ from services.earning.store_reads import LedgerSummary
 from shared.programs import Scheduled, Version
 
 _MICROS = 1_000_000
+NAMELESS: Mapping[MemberKey, MemberId] = {}
 _ENTRY_TYPES = {each: ledger_pb2.EntryType.Value(f"ENTRY_TYPE_{each.name}") for each in EntryType}
 _ACCOUNTS = {
     Account.NONE: ledger_pb2.ACCOUNT_UNSPECIFIED,
@@ -293,8 +296,10 @@ def _uses(entry: Entry) -> Iterable[ledger_pb2.LotUse]:
         yield ledger_pb2.LotUse(lot_sequence=use.lot_sequence, points=use.points)
 
 
-def hold_to_proto(hold: Hold, member_id: str = "") -> ledger_pb2.Hold:
-    """A hold; events and answers to calls by key carry no identifier."""
+def hold_to_proto(
+    hold: Hold, member_id: str = "", names: Mapping[MemberKey, MemberId] = NAMELESS
+) -> ledger_pb2.Hold:
+    """A hold; events and answers to calls by key carry no identifier. `names` are of shares."""
     message = ledger_pb2.Hold(
         hold_id=hold.hold_id,
         member_id=member_id,
@@ -305,6 +310,16 @@ def hold_to_proto(hold: Hold, member_id: str = "") -> ledger_pb2.Hold:
         state=_HOLD_STATES[hold.state],
         reference=hold.reference,
         activity_id=hold.activity_id,
+        household_id=hold.household_id,
+        shares=[
+            ledger_pb2.HoldShare(
+                member_id=names.get(each.member_key, ""),
+                points=each.points,
+                points_captured=each.captured,
+                points_refunded=each.refunded,
+            )
+            for each in hold.shares
+        ],
     )
     stamped(message.expire_time, hold.expire_time)
     return message

@@ -19,6 +19,8 @@ The rules that are named in violations:
 - lots_equal_entries: lots, their times and what remains of them are what the entries made of them
 - holds_equal_entries: open holds are what is held; captures and refunds are what was booked, and of
   the lots that they took
+- household_holds: a hold of a household is what it has of its members, each of which equals entries
+- household_members: a household has a head among its members, who are there, until none is left
 - adjustments_equal_entries: booked adjustments are what was booked, by whom, and nothing else is
 - referral_entries: a referral has exactly the entries that it gave and took back, of an activity
   that is returned as far as they are, and no others are there

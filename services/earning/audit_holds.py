@@ -40,6 +40,7 @@ Differs: TypeAlias = Callable[[str, str, object, object], None]
 class _Held:
     """What the entries say of one hold; `lots` are in the order of use."""
 
+    sequence: int
     points: int = 0
     captured: int = 0
     refunded: int = 0
@@ -75,7 +76,7 @@ class HoldsAudit:
         """Take an entry; `lots` are as they are before it."""
         type_, delta, reference = columns[3], columns[9], columns[12]
         if type_ == _HOLD:
-            self._holds[reference] = _Held(points=columns[6], lots=tuple(uses))
+            self._holds[reference] = _Held(sequence=columns[2], points=columns[6], lots=tuple(uses))
             return
         if type_ == _ADJUST:
             self._adjusted[reference] = _Adjusted(
@@ -153,6 +154,7 @@ def _instant(micros: Micros) -> datetime | None:
 
 def _held_by(hold: Hold) -> _Held:
     return _Held(
+        sequence=hold.entry_sequence,
         points=hold.points,
         captured=hold.captured,
         refunded=hold.refunded,

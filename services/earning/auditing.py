@@ -17,11 +17,13 @@ from services.earning import (
     audit,
     audit_activities,
     audit_further,
+    audit_households,
     audit_paying,
     audit_referrals,
     store_audit,
     store_audit_activities,
     store_audit_further,
+    store_audit_households,
     store_audit_paying,
     store_audit_referrals,
     wire,
@@ -35,6 +37,7 @@ from services.earning.domain import (
     CurrencyId,
     Entry,
     EntryType,
+    Hold,
     MemberKey,
     ProgramId,
     Wallet,
@@ -179,15 +182,30 @@ async def _paid(
     tx: Tx, program_id: ProgramId, owned: Owned, refunded: Sequence[Entry]
 ) -> list[Violation]:
     """What does not agree between holds, what they paid for, and what was given back of them."""
-    paid = [held for holds in owned.holds.values() for held in holds if held.activity_id]
+    held = [each for holds in owned.holds.values() for each in holds]
+    paid = [each for each in (*held, *owned.pooled) if each.activity_id]
     named = await store_audit_paying.paid_by(tx, program_id, [each.activity_id for each in paid])
-    given = await store_audit_paying.given_back(
-        tx, program_id, [each.activity_id for each in refunded]
-    )
+    own = [each for each in refunded if each.reference not in owned.shared]
+    given = await store_audit_paying.given_back(tx, program_id, [each.activity_id for each in own])
     return [
         *audit_paying.audit_holds(paid, named),
-        *audit_paying.audit_entries(program_id, refunded, given),
+        *audit_paying.audit_entries(program_id, own, given),
+        *await _pooled(tx, program_id, owned.pooled),
     ]
+
+
+async def _pooled(tx: Tx, program_id: ProgramId, holds: Sequence[Hold]) -> list[Violation]:
+    """What is wrong with holds of households beside what they have of single wallets."""
+    named = [each.activity_id for each in holds if each.activity_id]
+    given = await store_audit_paying.given_back(tx, program_id, named)
+    violations: list[Violation] = []
+    for hold in holds:
+        refunded = 0
+        if hold.activity_id:
+            refunded = await store_audit_households.given_back(tx, hold)
+        told = given.get(hold.activity_id, 0)
+        violations += audit_households.audit_hold(hold, refunded, told)
+    return violations
 
 
 class _Wallets:

@@ -10,6 +10,7 @@ from dataclasses import field, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+from services.earning.commands_households import AboutHousehold
 from services.earning.commands_ledger import ConfirmActivity, SettleWallet
 from services.earning.commands_members import ChangeMember
 from services.earning.commands_points import MovePoints
@@ -181,7 +182,10 @@ class CreditPoints:
 
 @value
 class HoldPoints:
-    """Set points aside for a while; `unique` makes the new hold's identifier."""
+    """Set points aside for a while; `unique` makes the new hold's identifier.
+
+    With `from_household` they are those of all members of the member's household.
+    """
 
     program_id: ProgramId
     request_id: str
@@ -192,6 +196,7 @@ class HoldPoints:
     reference: str
     unique: str = field(compare=False)
     digest: str
+    from_household: bool = False
 
     @property
     def request_key(self) -> RequestKey:
@@ -313,6 +318,7 @@ Command: TypeAlias = (
     | ChangeMember
     | MovePoints
     | AboutReferral
+    | AboutHousehold
 )
 MemberCommand: TypeAlias = CreditPoints | HoldPoints
 HoldCommand: TypeAlias = CaptureHold | VoidHold | RefundCapture | ExpireHold

@@ -9,9 +9,11 @@ from typing import cast
 
 from services.earning import (
     deciding_further,
+    deciding_households,
     deciding_ledger,
     deciding_members,
     deciding_points,
+    deciding_pooled,
     deciding_referrals,
     deciding_reversals,
     deciding_waiting,
@@ -144,6 +146,8 @@ def _credit(world: World, command: CreditPoints, now: datetime) -> Decision[Chan
 
 def _place(world: World, command: HoldPoints, now: datetime) -> Decision[Changes, Hold]:
     wallet = _named_wallet(world, command)
+    if command.from_household:
+        return deciding_pooled.place(world, command, _program(world, command), wallet, now)
     policy = decisions.policy_of(_program(world, command), wallet.currency_id)
     return holds.place(command, wallet, _lots(world, wallet), policy, now)
 
@@ -153,6 +157,8 @@ def _end(
 ) -> Decision[Changes, Hold] | Decision[Changes, Done]:
     program = _program(world, command)
     held = _hold(world, command.program_id, command.hold_id)
+    if held.household_id:
+        return deciding_pooled.end(world, command, program, held, now)
     wallet = world.wallets[held.program_id, held.member_key, held.currency_id]
     lots, policy = _lots(world, wallet), decisions.policy_of(program, wallet.currency_id)
     match command:
@@ -194,6 +200,7 @@ DECIDERS = cast(
         RefundCapture: _end,
         ExpireHold: _end,
         KeepLevel: _keep_level,
+        **deciding_households.DECIDERS,
         **deciding_ledger.DECIDERS,
         **deciding_members.DECIDERS,
         **deciding_points.DECIDERS,
@@ -250,6 +257,7 @@ ANSWERS: Mapping[type[Command], type[object]] = {
     RefundCapture: Hold,
     ExpireHold: Done,
     KeepLevel: Done,
+    **deciding_households.ANSWERS,
     **deciding_ledger.ANSWERS,
     **deciding_members.ANSWERS,
     **deciding_points.ANSWERS,

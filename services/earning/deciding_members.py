@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import cast
 
-from services.earning import members, members_merging
+from services.earning import deciding_households, members, members_merging
 from services.earning.commands import Command
 from services.earning.commands_members import (
     AddIdentifier,
@@ -59,9 +59,9 @@ def _freeze(
 
 
 def _erase(world: World, command: EraseMember, now: datetime) -> Decision[Changes, MemberRecord]:
-    del now
     member = _member(world, command)
-    return members.erase(command, member, _wallets(world, member))
+    decided = members.erase(command, member, _wallets(world, member))
+    return deciding_households.followed(world, decided, (command.member_id, MemberId("")), now)
 
 
 def _claim(world: World, command: ClaimCard, now: datetime) -> Decision[Changes, MemberRecord]:
@@ -70,13 +70,17 @@ def _claim(world: World, command: ClaimCard, now: datetime) -> Decision[Changes,
     is_free = name in world.claimed or name in world.released
     owner = None if is_free else world.members.get((name[0], world.keys[name]))
     purses = [] if owner is None else _purses(world, owner, target)
-    return members_merging.claim(command, target, owner, purses, now, is_free=is_free)
+    decided = members_merging.claim(command, target, owner, purses, now, is_free=is_free)
+    return deciding_households.followed(world, decided, (command.card_id, command.member_id), now)
 
 
 def _merge(world: World, command: MergeMembers, now: datetime) -> Decision[Changes, MemberRecord]:
     target = _member(world, command)
     source = _member(world, command, command.source_member_id)
-    return members_merging.merge(command, target, source, _purses(world, source, target), now)
+    purses = _purses(world, source, target)
+    decided = members_merging.merge(command, target, source, purses, now)
+    names = (command.source_member_id, command.member_id)
+    return deciding_households.followed(world, decided, names, now)
 
 
 def _purses(world: World, source: MemberRecord, target: MemberRecord) -> list[Purses]:

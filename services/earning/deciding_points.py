@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import cast
 
-from services.earning import adjustments, decisions, extensions, transfers
+from services.earning import adjustments, decisions, extensions, household_holds, transfers
 from services.earning.commands import Command
 from services.earning.commands_points import (
     AdjustPoints,
@@ -82,8 +82,9 @@ def _extend(world: World, command: ExtendPoints, now: datetime) -> Decision[Chan
         use
         for each in world.holds.values()
         if each.state is HoldState.OPEN
-        and (each.program_id, each.member_key, each.currency_id) == key
-        for use in each.lots
+        for part in (each, *household_holds.parts_of(each))
+        if (part.program_id, part.member_key, part.currency_id) == key
+        for use in part.lots
     ]
     return extensions.extend(command, wallet, _lots(world, wallet), held, policy, now)
 

@@ -8,6 +8,7 @@ from typing import cast
 from services.earning import (
     deciding_further,
     deciding_members,
+    deciding_pooled,
     deciding_referrals,
     decisions,
     further,
@@ -82,6 +83,8 @@ def _given_back(
         reference=held.hold_id,
         reason=command.reason,
     )
+    if held.household_id:
+        return deciding_pooled.give_back(world, program, held, points, cause)
     wallet, policy = world.wallets[key], decisions.policy_of(program, held.currency_id)
     given = holds.give_back(held, points, wallet, world.lots.get(key, NO_LOTS), policy, cause)
     return cast("Decision[Changes, Hold]", deciding_members.after_merge(world, given, wallet, now))

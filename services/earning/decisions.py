@@ -41,6 +41,7 @@ from services.earning.events import (
     Recorded,
 )
 from services.earning.expiry import CurrencyPolicy, plain
+from services.earning.household_records import Housed
 from services.earning.ledger import Cause, Movement
 from services.earning.member_records import MemberRecord
 from services.earning.points_records import Adjustment
@@ -85,6 +86,7 @@ class Changes:
     counted: Counted | None = None
     adjustment: Adjustment | None = None
     referred: Referred | None = None
+    housed: Housed | None = None
     waiting: tuple[WaitingReversal, ...] = ()
     then: tuple["Changes", ...] = ()
 

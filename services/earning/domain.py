@@ -22,6 +22,7 @@ ReversalId = NewType("ReversalId", str)
 HoldId = NewType("HoldId", str)
 RuleId = NewType("RuleId", str)
 LevelId = NewType("LevelId", str)
+HouseholdId = NewType("HouseholdId", str)
 
 POINTS_MAX = 10**15
 """The most points that one activity or credit may give."""
@@ -29,8 +30,8 @@ EARNED_MAX = 9 * 10**15
 """The most points a wallet may ever earn: every sum over it stays below 2^53."""
 NO_ACTIVITY = ActivityId("")
 """Stands where an entry or lot has no activity behind it."""
-NO_HOLD = HoldId("")
-"""Stands where no hold paid for an activity."""
+NO_HOLD, NO_HOUSEHOLD = HoldId(""), HouseholdId("")
+"""Stand where no hold paid for an activity, and where something is of no household."""
 RATIO_MAX = 2**63 - 1
 """The largest numerator or denominator of a combined multiplier: both travel as int64."""
 
@@ -203,11 +204,24 @@ class Entry:
 
 
 @value
+class HoldShare:
+    """What a household's hold has of one member, who may have ended since; as of a `Hold`."""
+
+    member_key: MemberKey
+    points: int
+    captured: int
+    refunded: int
+    entry_sequence: int
+    lots: tuple[LotUse, ...]
+
+
+@value
 class Hold:
     """Points set aside by the entry `entry_sequence`.
 
     `lots` is what the hold has out of them now: all of it while it is open, once it is captured
     what was spent and not refunded. `activity_id` is the activity that it paid for, if one said so.
+    One of a household has entries and lots in `shares` alone; the member is the one who spends.
     """
 
     program_id: ProgramId
@@ -223,6 +237,8 @@ class Hold:
     entry_sequence: int
     lots: tuple[LotUse, ...]
     activity_id: ActivityId = NO_ACTIVITY
+    household_id: HouseholdId = NO_HOUSEHOLD
+    shares: tuple[HoldShare, ...] = ()
 
 
 @value

@@ -75,14 +75,26 @@ def capture(
     now: datetime,
 ) -> Decision[Changes, Hold]:
     """Spend a hold, or a part of it. Refuses HoldClosed or CaptureExceedsHold."""
-    _check_open(held, now)
+    return spend(held, points_to_capture(command, held, now), wallet, lots, policy, now)
+
+
+def points_to_capture(command: CaptureHold, held: Hold, now: datetime) -> int:
+    """Points that a command means. Refuses HoldClosed or CaptureExceedsHold."""
+    check_open(held, now)
     points = command.points or held.points
     if points > held.points:
         raise CaptureExceedsHold(points=points, points_held=held.points)
+    return points
+
+
+def spend(
+    held: Hold, points: int, wallet: Wallet, lots: Lots, policy: CurrencyPolicy, now: datetime
+) -> Decision[Changes, Hold]:
+    """Spend points of an open hold, which ends; the others go back."""
     books, told = settled(wallet, lots, policy, now)
     parted = ledger_holds.part(books.wallet, books.lots, held.lots, points)
     books.book(
-        ledger_holds.spend_held(books.wallet, books.lots, parted, _cause_of(held, now), policy)
+        ledger_holds.spend_held(books.wallet, books.lots, parted, cause_of(held, now), policy)
     )
     ledger_settling.end_lots(books, now, now)
     changed = replace(held, state=HoldState.CAPTURED, captured=points, lots=parted.kept)
@@ -99,8 +111,8 @@ def void(
 ) -> Decision[Changes, Hold]:
     """Give a hold back. Refuses HoldClosed."""
     del command
-    _check_open(held, now)
-    return _given_back(held, HoldState.VOIDED, wallet, lots, policy, now)
+    check_open(held, now)
+    return given_back(held, HoldState.VOIDED, wallet, lots, policy, now)
 
 
 def refund(
@@ -112,13 +124,19 @@ def refund(
     now: datetime,
 ) -> Decision[Changes, Hold]:
     """Give captured points back. Refuses HoldNotCaptured or RefundExceedsCapture."""
+    points = points_to_refund(command, held)
+    return give_back(held, points, wallet, lots, policy, cause_of(held, now))
+
+
+def points_to_refund(command: RefundCapture, held: Hold) -> int:
+    """Points that a command means. Refuses HoldNotCaptured or RefundExceedsCapture."""
     if held.state is not HoldState.CAPTURED:
         raise HoldNotCaptured(hold_id=held.hold_id, state=held.state)
     left = held.captured - held.refunded
     points = command.points or left
     if points > left or not left:
         raise RefundExceedsCapture(points=points, points_refundable=left)
-    return give_back(held, points, wallet, lots, policy, _cause_of(held, now))
+    return points
 
 
 def give_back(
@@ -148,13 +166,18 @@ def expire(
 ) -> Decision[Changes, Done]:
     """Book the end of a hold whose time is over; one that is closed, or not due, is left alone."""
     del command
-    if held.state is not HoldState.OPEN or held.expire_time > now:
+    if not is_over(held, now):
         return Decision(state=Changes(), answer=Done())
-    made = _given_back(held, HoldState.EXPIRED, wallet, lots, policy, now)
+    made = given_back(held, HoldState.EXPIRED, wallet, lots, policy, now)
     return Decision(state=made.state, answer=Done(), events=made.events)
 
 
-def _given_back(
+def is_over(held: Hold, now: datetime) -> bool:
+    """Whether an open hold's time is over."""
+    return held.state is HoldState.OPEN and held.expire_time <= now
+
+
+def given_back(
     held: Hold,
     state: HoldState,
     wallet: Wallet,
@@ -162,10 +185,11 @@ def _given_back(
     policy: CurrencyPolicy,
     now: datetime,
 ) -> Decision[Changes, Hold]:
+    """Give all of an open hold back, which ends in a state."""
     books, told = settled(wallet, lots, policy, now)
     parted = ledger_holds.part(books.wallet, books.lots, held.lots, 0)
     books.book(
-        ledger_holds.give_back_held(books.wallet, books.lots, parted, _cause_of(held, now), policy)
+        ledger_holds.give_back_held(books.wallet, books.lots, parted, cause_of(held, now), policy)
     )
     ledger_settling.end_lots(books, now, now)
     return _held(books, replace(held, state=state, lots=()), told)
@@ -187,7 +211,7 @@ def _held(books: Books, changed: Hold, told: tuple[Event, ...]) -> Decision[Chan
     )
 
 
-def _check_open(held: Hold, now: datetime) -> None:
+def check_open(held: Hold, now: datetime) -> None:
     """A hold ends at its instant, whether or not the job has booked it yet."""
     if held.state is not HoldState.OPEN:
         raise HoldClosed(hold_id=held.hold_id, state=held.state)
@@ -195,5 +219,6 @@ def _check_open(held: Hold, now: datetime) -> None:
         raise HoldClosed(hold_id=held.hold_id, state=HoldState.EXPIRED)
 
 
-def _cause_of(held: Hold, now: datetime) -> Cause:
+def cause_of(held: Hold, now: datetime) -> Cause:
+    """Why the entries of a hold are booked."""
     return Cause(now=now, occurred_time=now, reference=held.hold_id, reason=held.reference)

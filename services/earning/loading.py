@@ -11,11 +11,13 @@ from typing import TypeVar
 from services.earning import (
     loading_counts,
     loading_further,
+    loading_households,
     loading_members,
     loading_points,
     loading_referrals,
     loading_waiting,
     store,
+    store_shares,
 )
 from services.earning.commands import (
     CaptureHold,
@@ -126,6 +128,7 @@ async def _find_members(
     names.update(*[loading_members.names(each) for each in changing])
     names.update(*[loading_points.names(each) for each in loading_points.only(commands)])
     names.update(loading_referrals.names(world, commands))
+    names.update(loading_households.names(commands))
     world.keys = await store.find_members(tx, names)
     free = {
         name
@@ -186,8 +189,10 @@ async def _load_ledger(
     changing, moving = loading_members.only(commands), loading_points.only(commands)
     several = loading_further.programs(world)
     held |= owned.paid
-    hold_owners = await store.owners_of_holds(tx, held)
+    hold_owners, pooled = await store.owners_of_holds(tx, held)
     using_lots = {*activity_owners.values(), *hold_owners.values()}
+    if pooled:
+        using_lots |= await store_shares.wallets(tx, pooled)
     using_lots |= loading_members.merged_wallets(world, changing)
     if several:
         using_lots |= await loading_further.owned(tx, activity_owners, several)
@@ -210,10 +215,16 @@ async def _load_ledger(
     if referring is not None:
         using_lots |= await loading_referrals.wallets(tx, world, referring)
         keys |= using_lots
+    housing = await loading_households.wanted(tx, world, commands, changing) if lock else None
+    if housing is not None:
+        keys |= await loading_households.wallets(tx, world, housing)
     world.wallets = await store.lock_wallets(tx, keys, lock=lock)
     loading_members.check_still_there(world)
     using_lots |= await loading_members.follow_merged(tx, world, lock=lock)
     using_lots.update([key for key, each in world.wallets.items() if is_due(each, now)])
+    if housing is not None:
+        await loading_households.load(tx, world, housing)
+        using_lots |= loading_households.pooled(world, housing)
     world.lots = await store.load_open_lots(tx, using_lots)
     world.holds = await store.load_holds(tx, held, world.lots)
     await store.load_activities(tx, world, reversals)

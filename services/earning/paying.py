@@ -78,7 +78,9 @@ def joined(
         for each in taken.events
     ]
     return Decision(
-        state=replace(given.state, then=(replace(taken.state, reversal=reversal),)),
+        state=replace(
+            given.state, then=(*given.state.then, replace(taken.state, reversal=reversal))
+        ),
         answer=reversal,
         events=(*given.events, *events),
     )

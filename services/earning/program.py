@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from guerdon.earning.v1 import program_pb2 as pb
 from services.earning import program_currencies, program_referral, program_rules
 from services.earning.domain import CurrencyId, ProgramId, ReversalPolicy
-from services.earning.rules import Program, Rules
+from services.earning.rules import HouseholdPolicy, Program, Rules
 from services.earning.stacking import MultiplierPolicy, Rounding
 from shared import errors
 from shared.errors import Violation
@@ -75,6 +75,16 @@ def parse(program_id: str, version: int, content: bytes) -> Program:
         ),
         referral=program_referral.policy(document) if document.HasField("referral") else None,
         adjustment_approval_above=document.adjustment_approval_above_points,
+        households=_households(document) if document.HasField("households") else None,
+    )
+
+
+def _households(document: pb.EarningProgram) -> HouseholdPolicy:
+    policy = document.households
+    return HouseholdPolicy(
+        max_members=policy.max_members,
+        cool_off_days=policy.cool_off_days,
+        only_head_spends=policy.who_may_spend == pb.HOUSEHOLD_SPENDER_HEAD,
     )
 
 

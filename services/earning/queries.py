@@ -166,6 +166,13 @@ class Queries:
         async with self._database.reading() as tx:
             return await store_reads.name_member(tx, program_id, member_key)
 
+    async def names_of(
+        self, program_id: ProgramId, keys: Sequence[MemberKey]
+    ) -> dict[MemberKey, MemberId]:
+        """Identifiers of members; those whom nothing names are left out."""
+        async with self._database.reading() as tx:
+            return await store_members.names(tx, program_id, keys)
+
     async def summary(self, program_id: ProgramId, currency_id: CurrencyId) -> LedgerSummary:
         """Totals of a program. Refuses ProgramNotFound, CurrencyNotFound."""
         async with self._database.reading() as tx:

@@ -1,11 +1,11 @@
-"""What is told of a member beside its own rows: referrals with codes, and statements of wallets."""
+"""What is told of a member beside its own rows: household, referrals, and monthly statements."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from services.earning import statements, store_referrals, store_statements
+from services.earning import statements, store_households, store_referrals, store_statements
 from services.earning.documents import EarningPrograms
-from services.earning.domain import MemberKey, ProgramId, Wallet
+from services.earning.domain import NO_HOUSEHOLD, HouseholdId, MemberKey, ProgramId, Wallet
 from services.earning.queries_statements import Months
 from services.earning.referral_records import Referral, ReferralState
 from services.earning.statements import Statement
@@ -19,6 +19,13 @@ _ABOUT_A_ZONE = timedelta(days=2)
 async def codes(tx: Tx, program_id: ProgramId, keys: Sequence[MemberKey]) -> list[str]:
     """The codes of a member, the oldest first."""
     return await store_referrals.all_codes(tx, [(program_id, key) for key in keys])
+
+
+async def household(tx: Tx, program_id: ProgramId, key: MemberKey) -> HouseholdId:
+    """The household that a member is in, empty for none."""
+    found = await store_households.memberships(tx, [(program_id, key)])
+    current = [each.household_id for each in found.values() if each.leave_time is None]
+    return current[0] if current else NO_HOUSEHOLD
 
 
 async def referrals(

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from services.earning import queries_exports, store_further, store_members, store_reads
 from services.earning.documents import EarningPrograms
 from services.earning.domain import (
+    NO_HOUSEHOLD,
     ActivityRecord,
     Entry,
     Hold,
+    HouseholdId,
     MemberId,
     MemberKey,
     ProgramId,
@@ -60,6 +62,7 @@ class Exported:
     codes: list[str] = field(default_factory=list)
     referrals: list[OneSided] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
+    household_id: HouseholdId = NO_HOUSEHOLD
 
 
 class MemberQueries:
@@ -100,7 +103,8 @@ class MemberQueries:
             member = await self._member(tx, program_id, member_id)
             keys = await store_members.family(tx, program_id, member.member_key)
             wallets = await store_members.wallets(tx, program_id, keys)
-        yield Exported(member=member, wallets=wallets[:_WALLETS_MAX])
+            household_id = await queries_exports.household(tx, program_id, member.member_key)
+        yield Exported(member=member, wallets=wallets[:_WALLETS_MAX], household_id=household_id)
         for start in range(_WALLETS_MAX, len(wallets), _WALLETS_MAX):
             yield Exported(wallets=wallets[start : start + _WALLETS_MAX])
         for wallet in wallets:

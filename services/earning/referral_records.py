@@ -18,7 +18,7 @@ from shared.values import value
 
 ReferralId = NewType("ReferralId", str)
 
-_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
+CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Digits and capitals without 0, 1, I, L, O and U: none is taken for another, or makes words."""
 _CODE_CHARS = 8
 _IGNORED = str.maketrans("", "", " -")
@@ -106,8 +106,8 @@ def code_of(chance: bytes, attempt: int) -> str:
     number = int.from_bytes(sha256(chance + attempt.to_bytes(4)).digest())
     chars = []
     for _ in range(_CODE_CHARS):
-        number, place = divmod(number, len(_ALPHABET))
-        chars.append(_ALPHABET[place])
+        number, place = divmod(number, len(CODE_ALPHABET))
+        chars.append(CODE_ALPHABET[place])
     return "".join(chars)
 
 

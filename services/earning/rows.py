@@ -208,6 +208,7 @@ def hold_row(hold: Hold) -> dict[str, object]:
         "expire_time": hold.expire_time,
         "reference": hold.reference,
         "entry_sequence": hold.entry_sequence,
+        "household_id": hold.household_id,
     }
 
 
@@ -238,11 +239,15 @@ def hold_of(row: Row) -> Hold:
         expire_time=row.expire_time,
         reference=row.reference,
         entry_sequence=row.entry_sequence,
-        lots=tuple(
-            LotUse(lot_sequence=lot, points=points) for lot, points in orjson.loads(row.lots)
-        ),
+        lots=held_lots(row.lots),
         activity_id=row.activity_id,
+        household_id=row.household_id,
     )
+
+
+def held_lots(text: str) -> tuple[LotUse, ...]:
+    """What a hold has out of lots, as its row tells it."""
+    return tuple(LotUse(lot_sequence=lot, points=points) for lot, points in orjson.loads(text))
 
 
 def activity_row(made: ActivityRecord) -> dict[str, object]:

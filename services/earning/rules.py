@@ -332,6 +332,15 @@ class ReferralPolicy:
 
 
 @value
+class HouseholdPolicy:
+    """How members pool points: how many, who spends, and how long who left stays outside."""
+
+    max_members: int
+    cool_off_days: int = 0
+    only_head_spends: bool = False
+
+
+@value
 class Program:
     """One version of a program, compiled: what it accepts, what it gives and what it takes back.
 
@@ -355,6 +364,7 @@ class Program:
     accepted_future: timedelta = timedelta(minutes=5)
     referral: ReferralPolicy | None = None
     adjustment_approval_above: int = 0
+    households: HouseholdPolicy | None = None
 
     @property
     def has_further(self) -> bool:

@@ -1,6 +1,9 @@
 """Composition: everything of earning wired, top to bottom."""
 
 from guerdon.earning.v1.earning_service_pb2_grpc import add_EarningServiceServicer_to_server
+from guerdon.earning.v1.household_service_pb2_grpc import (
+    add_HouseholdServiceServicer_to_server,
+)
 from guerdon.earning.v1.member_service_pb2_grpc import add_MemberServiceServicer_to_server
 from guerdon.earning.v1.points_service_pb2_grpc import add_PointsServiceServicer_to_server
 from guerdon.earning.v1.referral_service_pb2_grpc import add_ReferralServiceServicer_to_server
@@ -11,6 +14,7 @@ from guerdon.earning.v1.statement_service_pb2_grpc import (
 from services.earning import (
     documents,
     servicer,
+    servicer_households,
     servicer_members,
     servicer_points,
     servicer_referrals,
@@ -25,6 +29,7 @@ from services.earning.jobs import ExpireHolds, SettleWallets
 from services.earning.jobs_seals import SealDays
 from services.earning.operations import EarningWork
 from services.earning.queries import Queries
+from services.earning.queries_households import HouseholdQueries
 from services.earning.queries_members import MemberQueries
 from services.earning.queries_points import PointsQueries
 from services.earning.queries_referrals import ReferralQueries
@@ -33,6 +38,7 @@ from services.earning.queries_seals import SealQueries
 from services.earning.queries_statements import StatementQueries
 from services.earning.queries_stories import Stories
 from services.earning.servicer import EarningServicer
+from services.earning.servicer_households import HouseholdServicer
 from services.earning.servicer_members import MemberServicer
 from services.earning.servicer_points import PointsServicer
 from services.earning.servicer_referrals import ReferralServicer
@@ -83,6 +89,9 @@ async def start(
     referrals = ReferralServicer(
         writing.group_commit, ReferralQueries(base.database, programs), base.ids
     )
+    households = HouseholdServicer(
+        writing.group_commit, HouseholdQueries(base.database, programs, base.clock), base.ids
+    )
     erasure = Erasure(base.database, settings.partitions)
     expire = ExpireHolds(base.database, writing.jobs_commit, base.clock)
     settle = SettleWallets(base.database, writing.jobs_commit, base.clock)
@@ -95,6 +104,7 @@ async def start(
             (add_MemberServiceServicer_to_server, members, servicer_members.NAME),
             (add_PointsServiceServicer_to_server, points, servicer_points.NAME),
             (add_ReferralServiceServicer_to_server, referrals, servicer_referrals.NAME),
+            (add_HouseholdServiceServicer_to_server, households, servicer_households.NAME),
             (add_SealServiceServicer_to_server, seals, servicer_seals.NAME),
             (add_StatementServiceServicer_to_server, statements, servicer_statements.NAME),
         ],

@@ -321,7 +321,11 @@ class EarningServicer(ReversalServicer):
         """The hold that was answered, under the member's name."""
         hold = cast("Hold", outcome.answer)
         name = member_id or await self._queries.name_of(hold.program_id, hold.member_key)
-        return answers.hold_to_proto(hold, name)
+        if not hold.shares:
+            return answers.hold_to_proto(hold, name)
+        keys = [each.member_key for each in hold.shares]
+        names = await self._queries.names_of(hold.program_id, keys)
+        return answers.hold_to_proto(hold, name, names)
 
     async def _record_all(
         self, program_id: str, activities: Sequence[activity_pb2.Activity]

@@ -69,6 +69,7 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
                 referral_codes=piece.codes,
                 referrals=[_one_sided(each, name) for each in piece.referrals],
                 statements=[statement_to_proto(each) for each in piece.statements],
+                household_id=piece.household_id,
             )
             if piece.member is not None:
                 response.member.CopyFrom(member_to_proto(piece.member))

@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import cast
 
-from services.earning import rows, tables
+from services.earning import rows, store_shares, tables
 from services.earning.commands import RecordActivity
 from services.earning.domain import (
     ActivityId,
     CurrencyId,
     Hold,
+    HoldShare,
     Lot,
     Member,
     MemberKey,
@@ -50,7 +51,8 @@ _activity_owner = [
     for name in ("program_id", "activity_id", "member_key", "currency_id", "points_hold_id")
 ]
 _hold_owner = [
-    tables.holds.c[name] for name in ("program_id", "hold_id", "member_key", "currency_id")
+    tables.holds.c[name]
+    for name in ("program_id", "hold_id", "member_key", "currency_id", "household_id")
 ]
 
 
@@ -109,10 +111,16 @@ async def owners_of_activities(
     return owners, {(row.program_id, row.points_hold_id) for row in found if row.points_hold_id}
 
 
-async def owners_of_holds(tx: Tx, holds: Collection[HoldKey]) -> dict[HoldKey, WalletKey]:
-    """Wallets of holds; unknown ones are left out. A hold never changes hands."""
+async def owners_of_holds(
+    tx: Tx, holds: Collection[HoldKey]
+) -> tuple[dict[HoldKey, WalletKey], set[HoldKey]]:
+    """Wallets of holds, and which are of households; unknown ones are left out.
+
+    A hold never changes hands.
+    """
     found = await tx.select(_hold_owner, list(holds), key=_HOLD)
-    return {(row.program_id, row.hold_id): _wallet_key(row) for row in found}
+    owners = {(row.program_id, row.hold_id): _wallet_key(row) for row in found}
+    return owners, {(row.program_id, row.hold_id) for row in found if row.household_id}
 
 
 async def claim_receipts(
@@ -212,13 +220,18 @@ async def load_holds(
 ) -> dict[HoldKey, Hold]:
     """Holds of locked wallets; the lots that they took are added to `lots`, also used-up ones."""
     found = await tx.select(tables.holds, list(keys), key=_HOLD)
-    holds: dict[HoldKey, Hold] = {(row.program_id, row.hold_id): rows.hold_of(row) for row in found}
+    plain: dict[HoldKey, Hold] = {(row.program_id, row.hold_id): rows.hold_of(row) for row in found}
+    holds = await store_shares.with_shares(tx, plain)
     missing: set[tuple[str, str, str, int]] = set()
     for hold in holds.values():
-        key = (hold.program_id, hold.member_key, hold.currency_id)
-        missing.update(
-            (*key, use.lot_sequence) for use in hold.lots if use.lot_sequence not in lots[key]
-        )
+        parts: tuple[Hold | HoldShare, ...] = (hold, *hold.shares)
+        for part in parts:
+            key = (hold.program_id, part.member_key, hold.currency_id)
+            here = lots.get(key)
+            if here is not None:
+                missing.update(
+                    (*key, use.lot_sequence) for use in part.lots if use.lot_sequence not in here
+                )
     for row in await tx.select(tables.lots, sorted(missing), key=_LOT):
         lots[_wallet_key(row)][row.lot_sequence] = rows.lot_of(row)
     return holds

@@ -3,7 +3,7 @@
 Rows come as the database has them (`audit_columns.py`), but for those that are rare.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -12,7 +12,7 @@ from typing import cast
 
 import sqlalchemy as sa
 
-from services.earning import rows, store_points, tables
+from services.earning import rows, store_audit_households, store_points, tables
 from services.earning.audit_columns import (
     EntryColumns,
     LotColumns,
@@ -94,9 +94,9 @@ _lots = _of_members(
     ),
 )
 _states = _of_members(tables.members, ("member_key", "state"))
-_holds, _adjustments = (
+_holds, _shares, _adjustments = (
     Ranged(sa.select(table), table.c.program_id, table.c.member_key)
-    for table in (tables.holds, tables.adjustments)
+    for table in (tables.holds, tables.hold_shares, tables.adjustments)
 )
 _OWNED = (tables.wallets, tables.entries, tables.lots, tables.holds, tables.adjustments)
 _programs = sa.union(
@@ -134,12 +134,16 @@ _transferred = (
 class Owned:
     """What is stored of the wallets of some members, beside their entries.
 
-    `frozen` is how the states of members close their wallets.
+    `holds` are also what holds of households have of a wallet; `pooled` are those of them that are
+    of these members, `shared` those that have points of these. `frozen` is how the states of
+    members close their wallets.
     """
 
     wallets: Mapping[Owner, WalletColumns]
     lots: Mapping[Owner, Sequence[LotColumns]]
     holds: Mapping[Owner, Sequence[Hold]]
+    pooled: Sequence[Hold]
+    shared: Collection[str]
     adjustments: Mapping[Owner, Sequence[Adjustment]]
     frozen: Mapping[str, int]
 
@@ -177,8 +181,13 @@ async def owned(tx: Tx, range_: Range) -> Owned:
     for lot in cast("Sequence[LotColumns]", await tx.plain(_lots.of(range_), keys)):
         lots.setdefault(_OWNER(lot), []).append(lot)
     holds: dict[Owner, list[Hold]] = {}
+    pooled: list[Hold] = []
     for row in await tx.fetch(_holds.of(range_), keys):
-        holds.setdefault(_owner(row), []).append(rows.hold_of(row))
+        held = rows.hold_of(row)
+        (pooled if held.household_id else holds.setdefault(_owner(row), [])).append(held)
+    shares = await tx.fetch(_shares.of(range_), keys)
+    for owner, part in await store_audit_households.parts(tx, range_.program_id, shares):
+        holds.setdefault(owner, []).append(part)
     adjustments: dict[Owner, list[Adjustment]] = {}
     for row in await tx.fetch(_adjustments.of(range_), keys):
         adjustments.setdefault(_owner(row), []).append(store_points.adjustment_of(row))
@@ -187,6 +196,8 @@ async def owned(tx: Tx, range_: Range) -> Owned:
         wallets={_OWNER(wallet): wallet for wallet in wallets},
         lots=lots,
         holds=holds,
+        pooled=await store_audit_households.whole(tx, pooled),
+        shared={row.hold_id for row in shares},
         adjustments=adjustments,
         frozen={member_key: FROZEN_OF[MemberState(state)] for member_key, state in states},
     )

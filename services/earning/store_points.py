@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import sqlalchemy as sa
 
-from services.earning import rows, tables
+from services.earning import rows, store_shares, tables
 from services.earning.domain import CurrencyId, EntryType, HoldState, MemberKey, ProgramId
 from services.earning.points_records import Adjustment, AdjustmentId, AdjustmentState
 from services.earning.world import AdjustmentKey, HoldKey, WalletKey, World
@@ -113,7 +113,8 @@ async def open_holds(tx: Tx, wallets: Collection[WalletKey]) -> list[HoldKey]:
     """Open holds of locked wallets."""
     keys = [(*each, HoldState.OPEN.value) for each in sorted(wallets)]
     found = await tx.select(_hold, keys, key=(*_WALLET, "state"))
-    return [(row.program_id, row.hold_id) for row in found]
+    own: list[HoldKey] = [(row.program_id, row.hold_id) for row in found]
+    return [*own, *await store_shares.open_holds(tx, wallets)]
 
 
 async def page(

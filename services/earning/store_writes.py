@@ -10,9 +10,11 @@ from services.earning import (
     rows_reversals,
     store_counts,
     store_further,
+    store_households,
     store_members,
     store_points,
     store_referrals,
+    store_shares,
     store_waiting,
     tables,
 )
@@ -50,6 +52,8 @@ async def save(tx: Tx, world: World) -> None:
     await store_points.save(tx, world)
     if world.referrals is not None:
         await store_referrals.save(tx, world.referrals)
+    if world.households is not None:
+        await store_households.save(tx, world.households)
 
 
 async def _save_members(tx: Tx, world: World) -> None:
@@ -160,6 +164,12 @@ async def _save_holds(tx: Tx, world: World) -> None:
     await tx.update(
         tables.holds, [rows.hold_change_row(world.holds[key]) for key in changed], key=_HOLD
     )
+    if placed or changed:
+        await store_shares.save(
+            tx,
+            [world.holds[key] for key in world.placed_holds],
+            [world.holds[key] for key in changed],
+        )
 
 
 async def _save_levels(tx: Tx, world: World) -> None:

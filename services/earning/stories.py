@@ -117,6 +117,13 @@ def _other(story: Story) -> str:
     return f"member {story.other_member_id}" if story.other_member_id else "another member"
 
 
+_VOIDED = {
+    HoldState.EXPIRED: "came to its end",
+    HoldState.CAPTURED: "was captured without these points",
+}
+"""How a hold gave all back that it had of a wallet, but by being voided."""
+
+
 def _of_hold(story: Story) -> str:
     entry = story.entry
     name = f"Hold {entry.reference}"
@@ -129,8 +136,7 @@ def _of_hold(story: Story) -> str:
             went_back = entry.available_delta + entry.debt_delta
             return f"{spent}, and {back} went back." if went_back else f"{spent}."
         case EntryType.VOID:
-            is_over = story.hold is not None and story.hold.state is HoldState.EXPIRED
-            how = "came to its end" if is_over else "was voided"
+            how = _VOIDED.get(story.hold.state if story.hold else HoldState.VOIDED, "was voided")
             return f"{name} {how}: {back} went back."
         case _:
             refunded = _points(entry, -entry.program_delta)

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from services.earning import tables_points, tables_referrals, tables_seals
 from services.earning.tables_earnings import further_tables
+from services.earning.tables_households import household_tables
 from services.earning.tables_triggers import append_only
 from services.earning.tables_waiting import waiting_table
 from shared.database import Day, Instant, new_metadata
@@ -242,6 +243,7 @@ holds = Table(
     _number("entry_sequence"),
     _id("lots"),
     Column("activity_id", Text, nullable=False, server_default=""),
+    Column("household_id", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("program_id", "hold_id"),
     CheckConstraint("points > 0", name="points"),
     CheckConstraint("captured >= 0 AND captured <= points", name="captured"),
@@ -346,10 +348,8 @@ reversals = Table(
     Index(None, "program_id", "activity_id"),
 )
 
-
 activity_earnings, reversal_earnings = further_tables(metadata)
 waiting_reversals = waiting_table(metadata)
-
 
 # What caps counted for members, and what rules with a budget gave: rows that are waited for.
 cap_counts = Table(
@@ -386,6 +386,7 @@ remainders = Table(
 )
 adjustments = tables_points.adjustments(metadata)
 referral_codes, referrals, referral_entries = tables_referrals.referral_tables(metadata)
+households, household_members, household_invitations, hold_shares = household_tables(metadata)
 seals, seal_chunks = tables_seals.seal_tables(metadata)
 
 

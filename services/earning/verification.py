@@ -3,8 +3,8 @@
 Stages: "wallets" (entries, balances, lots, holds, chains), "activities" (entries, shares,
 reversals, and the decision itself by the version of the rules that made it) and, of programs that
 have any, "waiting" (what became of reversals that came before their activity), "referrals"
-(exactly their entries) and "seals" (`audit_seals.py`). The rules that a violation may name are
-listed in `audit.py`.
+(exactly their entries), "households" (who is in them) and "seals" (`audit_seals.py`). The rules
+that a violation may name are listed in `audit.py`.
 Members, and activities, are taken a range at a time (`auditing.py`), each from one snapshot, so
 that a ledger in use can be verified and no transaction is open while a caller reads slowly; those
 of a large ledger in processes of their own (`audit_helpers.py`), so that nobody waits for it.
@@ -17,10 +17,12 @@ from dataclasses import replace
 from functools import partial
 
 from services.earning import (
+    audit_households,
     audit_referrals,
     audit_waiting,
     store_audit,
     store_audit_activities,
+    store_audit_households,
     store_audit_referrals,
     store_audit_seals,
     store_audit_waiting,
@@ -43,6 +45,7 @@ _KEYS = {
 }
 _ALONE_MAX = 4
 _REFERRALS_PAGE = 500
+_HOUSEHOLDS_PAGE = 500
 _WAITING_PAGE = 200
 _VIOLATIONS_MAX = 1_000
 
@@ -81,6 +84,7 @@ class Verification:
                     self._audited(Stage.ACTIVITIES, each, helpers),
                     self._waiting(each),
                     self._referrals(each),
+                    self._households(each),
                     self._seals(each),
                 )
                 for stage in stages:
@@ -185,6 +189,30 @@ class Verification:
             done, after = done + len(page), page[-1].referral_id if page else after
             yield Progress(
                 stage="referrals", done=done, total=max(total, done), violations=tuple(found)
+            )
+
+    async def _households(self, program_id: ProgramId) -> AsyncIterator[Progress]:
+        async with self._database.reading() as tx:
+            total = await store_audit_households.count(tx, program_id)
+            lost = await store_audit_households.lost(tx, program_id)
+        if not total and not lost:
+            return
+        missing = tuple(audit_households.lost(program_id, lost))
+        yield Progress(stage="households", done=0, total=total, violations=missing)
+        done, after, is_last = 0, "", False
+        while not is_last:
+            async with self._database.reading() as tx:
+                page = await store_audit_households.page(tx, program_id, after, _HOUSEHOLDS_PAGE)
+                states = await store_audit_households.states(tx, page)
+            found = [
+                violation
+                for each in page
+                for violation in audit_households.audit_household(each, states)
+            ]
+            is_last = len(page) < _HOUSEHOLDS_PAGE
+            done, after = done + len(page), page[-1].household_id if page else after
+            yield Progress(
+                stage="households", done=done, total=max(total, done), violations=tuple(found)
             )
 
 

@@ -11,7 +11,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from guerdon.earning.v1 import activity_pb2, events_pb2, member_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
-from services.earning import answers, rules, wire_members, wire_points, wire_referrals
+from services.earning import (
+    answers,
+    rules,
+    wire_households,
+    wire_members,
+    wire_points,
+    wire_referrals,
+)
 from services.earning.commands import (
     CaptureHold,
     CreditPoints,
@@ -45,6 +52,7 @@ from services.earning.events import (
     PointsExpired,
     PointsExpiring,
 )
+from services.earning.household_records import HouseholdMembershipChanged
 from services.earning.ledger import EPOCH
 from services.earning.member_records import MEMBER_ID
 from services.earning.points_records import (
@@ -202,6 +210,7 @@ def hold_from_proto(request: pb.HoldPointsRequest, unique: str) -> HoldPoints:
         reference=request.reference,
         unique=unique,
         digest=digest(request),
+        from_household=request.from_household,
     )
 
 
@@ -344,6 +353,9 @@ def event_to_feed(event: Event) -> FeedRecord:
         case ReferralChanged(referral=referral):
             told = wire_referrals.event_message(event)
             return _fed(referral.program_id, MemberKey(told.member_key), told)
+        case HouseholdMembershipChanged():
+            changed_household = wire_households.event_message(event)
+            return _fed(event.program_id, event.member_key, changed_household)
         case _:
             raise TypeError(f"{type(event).__name__} is no event of earning")
 

@@ -27,6 +27,7 @@ from services.earning.domain import (
     ReversalId,
     Wallet,
 )
+from services.earning.households_world import Households
 from services.earning.ledger import Movement
 from services.earning.member_records import MemberRecord, newcomer
 from services.earning.points_records import Adjustment, AdjustmentId
@@ -56,7 +57,8 @@ class World:
     `released` are identifiers that a command took away and none has given since. `merged` are those
     into whom members were merged whom somebody still knows by a key, an activity or a hold.
     `further_activities` are those made or reversed that earned of further currencies. Nothing of a
-    preview (`is_preview`) is ever saved. `referrals` are there if a command may need them.
+    preview (`is_preview`) is ever saved. `referrals` and `households` are there
+    if a command may need them.
     `waiting` are reversals that came before their activity, by number; `may_wait` come now.
     """
 
@@ -99,6 +101,7 @@ class World:
     expired: dict[tuple[WalletKey, int], int] = field(default_factory=dict)
 
     referrals: Referrals | None = None
+    households: Households | None = None
 
     waiting: dict[ActivityKey, dict[int, WaitingReversal]] = field(default_factory=dict)
     may_wait: set[tuple[ProgramId, ReversalId]] = field(default_factory=set)
@@ -137,6 +140,7 @@ class World:
         if (
             state.adjustment is not None
             or state.referred is not None
+            or state.housed is not None
             or state.waiting
             or state.then
         ):
@@ -250,6 +254,10 @@ class World:
             if self.referrals is None:
                 raise AssertionError("what is decided about referrals was loaded")
             self.referrals.put(state.referred)
+        if state.housed is not None:
+            if self.households is None:
+                raise AssertionError("what is decided about households was loaded")
+            self.households.put(state.housed)
         for kept in state.waiting:
             key = (kept.order.program_id, kept.order.activity_id)
             if kept.number not in self.waiting.setdefault(key, {}):
@@ -265,7 +273,7 @@ class World:
 
 def _apart(part: object) -> object:
     """A part of a world that may be changed without the world; what it is made of never changes."""
-    if isinstance(part, Counts | Referrals):
+    if isinstance(part, Counts | Referrals | Households):
         apart = copy(part)
         for each in fields(part):
             setattr(apart, each.name, _apart(getattr(part, each.name)))

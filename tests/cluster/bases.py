@@ -13,6 +13,7 @@ from cli.peers import Peers
 from guerdon.clock.v1 import clock_service_pb2 as clock
 from guerdon.earning.v1 import activity_pb2, member_pb2, points_pb2, referral_pb2
 from guerdon.earning.v1 import earning_service_pb2 as earning
+from guerdon.earning.v1 import household_service_pb2 as households
 from guerdon.earning.v1 import member_service_pb2 as members
 from guerdon.earning.v1 import points_service_pb2 as points
 from guerdon.earning.v1 import program_pb2 as earning_program
@@ -123,6 +124,9 @@ def redeem(request_id: str) -> redemption.RedeemRewardRequest:
     return redemption.RedeemRewardRequest(**ANN, request_id=request_id, reward_id="mug")
 
 
+REFERRAL = earning_program.ReferralPolicy(friend_points=10, activity_types=["wedding"])
+
+
 async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
     """Let things happen to the customer "ann", then give requests that would be taken.
 
@@ -161,8 +165,8 @@ async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
     program = programs["earning"]
     assert isinstance(program, earning_program.EarningProgram)
     program.adjustment_approval_above_points = 1_000
-    program.referral.friend_points = 10
-    program.referral.activity_types.append("wedding")
+    program.households.max_members = 4
+    program.referral.MergeFrom(REFERRAL)
     await peers.earning.ApplyEarningProgram(earning.ApplyEarningProgramRequest(program=program))
     asked = await peers.points.AdjustPoints(adjust("adjust-1", 2_000))
     mine = referrals.GetReferralCodeRequest(program_id=SHOP, member_id="ann")
@@ -177,6 +181,7 @@ async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
     await peers.earning.CaptureHold(
         earning.CaptureHoldRequest(request_id="capture-1", program_id=SHOP, hold_id=spent)
     )
+    home, invitation = await _housed(peers)
     await quiescence.wait(peers)
     await peers.leaderboards.SubmitScores(scores("scores-1"))
     await peers.redemption.CreateReward(create("mug-1", "mug"))
@@ -187,6 +192,7 @@ async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
         **_of_members(),
         **_of_points(asked.adjustment.adjustment_id),
         **_of_referrals(code),
+        **_of_households(home, invitation),
         **_of_seals(),
         **_of_others(programs, redeemed.redemption_id),
         **_of_games(programs),
@@ -365,6 +371,55 @@ def _of_referrals(code: str) -> Valid:
         "ListReferrals": referrals.ListReferralsRequest(
             **ANN, state=referral_pb2.Referral.STATE_CLAIMED, page_size=1
         ),
+    }
+
+
+async def _housed(peers: Peers) -> tuple[str, str]:
+    """The household of hal and ida, and the code of an invitation to it."""
+    for name in ("hal", "ida", "jon"):
+        await peers.earning.EnrollMember(
+            earning.EnrollMemberRequest(request_id=f"enrol-{name}", program_id=SHOP, member_id=name)
+        )
+    create = households.CreateHouseholdRequest(
+        request_id="create-1", program_id=SHOP, member_id="hal"
+    )
+    home = (await peers.households.CreateHousehold(create)).household.household_id
+    codes = []
+    for number in range(2):
+        invite = households.InviteMemberRequest(
+            request_id=f"invite-{number}", program_id=SHOP, household_id=home
+        )
+        codes.append((await peers.households.InviteMember(invite)).invitation.code)
+    await peers.households.AcceptInvitation(
+        households.AcceptInvitationRequest(
+            request_id="accept-1", program_id=SHOP, member_id="ida", code=codes[0]
+        )
+    )
+    return home, codes[1]
+
+
+def _of_households(home: str, code: str) -> Valid:
+    return {
+        "CreateHousehold": households.CreateHouseholdRequest(
+            request_id="create-9", program_id=SHOP, member_id="jon"
+        ),
+        "InviteMember": households.InviteMemberRequest(
+            request_id="invite-9", program_id=SHOP, household_id=home, member_id="jon"
+        ),
+        "AcceptInvitation": households.AcceptInvitationRequest(
+            request_id="accept-9", program_id=SHOP, member_id="jon", code=code
+        ),
+        "RemoveMember": households.RemoveMemberRequest(
+            request_id="remove-9", program_id=SHOP, household_id=home, member_id="ida"
+        ),
+        "LeaveHousehold": households.LeaveHouseholdRequest(
+            request_id="leave-9", program_id=SHOP, member_id="ida"
+        ),
+        "DissolveHousehold": households.DissolveHouseholdRequest(
+            request_id="dissolve-9", program_id=SHOP, household_id=home
+        ),
+        "GetHousehold": households.GetHouseholdRequest(program_id=SHOP, household_id=home),
+        "ListHouseholds": households.ListHouseholdsRequest(program_id=SHOP, page_size=1),
     }
 
 

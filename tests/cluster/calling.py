@@ -16,6 +16,7 @@ from cli.peers import Peers
 from guerdon.clock.v1 import clock_service_pb2
 from guerdon.earning.v1 import (
     earning_service_pb2,
+    household_service_pb2,
     member_service_pb2,
     points_service_pb2,
     referral_service_pb2,
@@ -37,6 +38,7 @@ Channels = Mapping[str, grpc.aio.Channel]
 OWNERS: Mapping[str, tuple[Any, ...]] = {
     "earning": (
         earning_service_pb2,
+        household_service_pb2,
         member_service_pb2,
         points_service_pb2,
         referral_service_pb2,

@@ -24,6 +24,7 @@ E15, E12, E9 = 10**15, 10**12, 10**9
 YEAR_0, YEAR_9999, YEAR_10000 = -62_135_596_801, 253_402_300_799, 253_402_300_800
 INSTANT = "must be an instant from 0001 to 9999"
 VIOLATED = "INVALID_ARGUMENT FIELD_VIOLATIONS"
+FORBIDDEN = "FAILED_PRECONDITION"
 
 # method, what is altered, code and reason, field, words of the message
 CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
@@ -104,6 +105,31 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
     ("ClaimReferral", {"code": "x" * 33}, VIOLATED, "code", "32"),
     ("GetReferral", {"member_id": "ann"}, "NOT_FOUND REFERRAL_NOT_FOUND", "", "ann"),
     ("ListReferrals", {"state": 77}, VIOLATED, "state", "defined"),
+    *(
+        (name, {"member_id": "zoe"}, "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe")
+        for name in (
+            *("CreateHousehold", "InviteMember", "AcceptInvitation"),
+            *("RemoveMember", "LeaveHousehold", "GetHousehold"),
+        )
+    ),
+    *(
+        (name, {"household_id": "no"}, "NOT_FOUND HOUSEHOLD_NOT_FOUND", "", "no household no")
+        for name in ("InviteMember", "RemoveMember", "DissolveHousehold", "GetHousehold")
+    ),
+    *(
+        (name, {"household_id": "h" * 65}, VIOLATED, "household_id", "64")
+        for name in ("InviteMember", "RemoveMember", "DissolveHousehold", "GetHousehold")
+    ),
+    ("CreateHousehold", {"member_id": "ida"}, f"{FORBIDDEN} ALREADY_IN_HOUSEHOLD", "", "ida"),
+    ("InviteMember", {"member_id": "hal"}, f"{FORBIDDEN} ALREADY_IN_HOUSEHOLD", "", "hal"),
+    ("AcceptInvitation", {"code": "no"}, "NOT_FOUND INVITATION_NOT_FOUND", "", "the code NO"),
+    ("AcceptInvitation", {"code": ""}, VIOLATED, "code", "1"),
+    ("AcceptInvitation", {"code": "x" * 33}, VIOLATED, "code", "32"),
+    ("RemoveMember", {"member_id": "hal"}, f"{FORBIDDEN} HEAD_NOT_REMOVED", "", "hal"),
+    ("RemoveMember", {"member_id": "jon"}, f"{FORBIDDEN} NOT_IN_HOUSEHOLD", "", "jon"),
+    ("LeaveHousehold", {"member_id": "jon"}, f"{FORBIDDEN} NOT_IN_HOUSEHOLD", "", "jon"),
+    ("HoldPoints", {"from_household": True}, f"{FORBIDDEN} NOT_IN_HOUSEHOLD", "", "ann"),
+    ("ListHouseholds", {"page_token": "no"}, "INVALID_ARGUMENT INVALID_PAGE_TOKEN", "", ""),
     ("GetTiersProgram", {"version": 99}, "NOT_FOUND PROGRAM_VERSION_NOT_FOUND", "", "99"),
     ("RollbackTiersProgram", {"version": 99}, "NOT_FOUND PROGRAM_VERSION_NOT_FOUND", "", "99"),
     # enums

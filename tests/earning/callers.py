@@ -9,15 +9,25 @@ from typing import TYPE_CHECKING, TypedDict
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
-from guerdon.earning.v1 import activity_pb2, ledger_pb2, member_pb2, referral_pb2, seal_pb2
+from guerdon.earning.v1 import (
+    activity_pb2,
+    household_pb2,
+    ledger_pb2,
+    member_pb2,
+    referral_pb2,
+    seal_pb2,
+)
 from guerdon.earning.v1 import earning_service_pb2 as pb
+from guerdon.earning.v1 import household_service_pb2 as households_pb
 from guerdon.earning.v1 import member_service_pb2 as members_pb
 from guerdon.earning.v1 import points_pb2 as points_types
 from guerdon.earning.v1 import points_service_pb2 as points_pb
 from guerdon.earning.v1 import referral_service_pb2 as referrals_pb
 from guerdon.earning.v1 import seal_service_pb2 as seals_pb
 from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceStub
+from guerdon.earning.v1.household_service_pb2_grpc import HouseholdServiceStub
 from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceStub
 from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceStub
 from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceStub
@@ -33,6 +43,7 @@ from tests.tiers.publisher import publishing
 
 if TYPE_CHECKING:
     from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceAsyncStub
+    from guerdon.earning.v1.household_service_pb2_grpc import HouseholdServiceAsyncStub
     from guerdon.earning.v1.member_service_pb2_grpc import MemberServiceAsyncStub
     from guerdon.earning.v1.points_service_pb2_grpc import PointsServiceAsyncStub
     from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceAsyncStub
@@ -62,6 +73,10 @@ class Caller:
     @property
     def members(self) -> "MemberServiceAsyncStub":
         return MemberServiceStub(self.channel)
+
+    @property
+    def households(self) -> "HouseholdServiceAsyncStub":
+        return HouseholdServiceStub(self.channel)
 
     @property
     def points(self) -> "PointsServiceAsyncStub":
@@ -195,6 +210,73 @@ class Caller:
     async def referral(self, member_id: str) -> referral_pb2.Referral:
         request = referrals_pb.GetReferralRequest(program_id=PROGRAM, member_id=member_id)
         return (await self.referrals.GetReferral(request)).referral
+
+    async def found(self, head: str = "ann") -> str:
+        """A new household."""
+        request = households_pb.CreateHouseholdRequest(**self.key(), member_id=head)
+        return (await self.households.CreateHousehold(request)).household.household_id
+
+    async def invite(self, household_id: str, member_id: str = "") -> str:
+        """The code of an invitation."""
+        request = households_pb.InviteMemberRequest(
+            **self.key(), household_id=household_id, member_id=member_id
+        )
+        return (await self.households.InviteMember(request)).invitation.code
+
+    async def accept(self, code: str, member_id: str) -> household_pb2.Household:
+        request = households_pb.AcceptInvitationRequest(
+            **self.key(), member_id=member_id, code=code
+        )
+        return (await self.households.AcceptInvitation(request)).household
+
+    async def house(self, head: str, *others: str) -> str:
+        """A new household of several members."""
+        household_id = await self.found(head)
+        for each in others:
+            await self.accept(await self.invite(household_id, each), each)
+        return household_id
+
+    async def leave(self, member_id: str) -> household_pb2.Household:
+        request = households_pb.LeaveHouseholdRequest(**self.key(), member_id=member_id)
+        return (await self.households.LeaveHousehold(request)).household
+
+    async def put_out(self, household_id: str, member_id: str) -> household_pb2.Household:
+        request = households_pb.RemoveMemberRequest(
+            **self.key(), household_id=household_id, member_id=member_id
+        )
+        return (await self.households.RemoveMember(request)).household
+
+    async def dissolve(self, household_id: str) -> household_pb2.Household:
+        request = households_pb.DissolveHouseholdRequest(**self.key(), household_id=household_id)
+        return (await self.households.DissolveHousehold(request)).household
+
+    async def home(self, member_id: str) -> households_pb.GetHouseholdResponse:
+        """The household of a member, and what it has."""
+        request = households_pb.GetHouseholdRequest(program_id=PROGRAM, member_id=member_id)
+        return await self.households.GetHousehold(request)
+
+    async def pool(self, points: int, member_id: str = "ann", *, days: int = 0) -> ledger_pb2.Hold:
+        """A hold of the household's points, for some days or for a quarter of an hour."""
+        request = pb.HoldPointsRequest(
+            **self.key(),
+            member_id=member_id,
+            points=points,
+            from_household=True,
+            hold_duration=Duration(seconds=86_400 * days) if days else None,
+        )
+        return (await self.earning.HoldPoints(request)).hold
+
+    async def capture(self, hold: ledger_pb2.Hold, points: int = 0) -> ledger_pb2.Hold:
+        request = pb.CaptureHoldRequest(**self.key(), hold_id=hold.hold_id, points=points)
+        return (await self.earning.CaptureHold(request)).hold
+
+    async def void(self, hold: ledger_pb2.Hold) -> ledger_pb2.Hold:
+        request = pb.VoidHoldRequest(**self.key(), hold_id=hold.hold_id)
+        return (await self.earning.VoidHold(request)).hold
+
+    async def refund(self, hold: ledger_pb2.Hold, points: int = 0) -> ledger_pb2.Hold:
+        request = pb.RefundCaptureRequest(**self.key(), hold_id=hold.hold_id, points=points)
+        return (await self.earning.RefundCapture(request)).hold
 
     async def listed_seals(self) -> list[seal_pb2.Seal]:
         """All seals, the latest day first."""

@@ -4,6 +4,7 @@ from guerdon.earning.v1.error_reason_pb2 import ErrorReason
 from services.earning import (
     program,
     refusals,
+    refusals_households,
     refusals_keys,
     refusals_points,
     refusals_referrals,
@@ -15,6 +16,7 @@ from shared import errors, programs
 OWN = (
     program,
     refusals,
+    refusals_households,
     refusals_keys,
     refusals_points,
     refusals_referrals,

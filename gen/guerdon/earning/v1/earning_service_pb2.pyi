@@ -960,6 +960,7 @@ class HoldPointsRequest(_message.Message):
     POINTS_FIELD_NUMBER: _builtins.int
     HOLD_DURATION_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    FROM_HOUSEHOLD_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The idempotency key."""
     program_id: _builtins.str
@@ -974,6 +975,8 @@ class HoldPointsRequest(_message.Message):
     """The points to set aside, at least 1."""
     reference: _builtins.str
     """What the points are held for, in the caller's words."""
+    from_household: _builtins.bool
+    """Whether the points are those of the member's household: of all members, those that end first. The member spends them."""
     @_builtins.property
     def hold_duration(self) -> _duration_pb2.Duration:
         """How long the hold lasts, at least a second and at most 30 days; absent means 15 minutes."""
@@ -989,10 +992,11 @@ class HoldPointsRequest(_message.Message):
         points: _builtins.int = ...,
         hold_duration: _duration_pb2.Duration | None = ...,
         reference: _builtins.str = ...,
+        from_household: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hold_duration", b"hold_duration", "member", b"member", "member_id", b"member_id", "member_key", b"member_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_id", b"currency_id", "hold_duration", b"hold_duration", "member", b"member", "member_id", b"member_id", "member_key", b"member_key", "points", b"points", "program_id", b"program_id", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_id", b"currency_id", "from_household", b"from_household", "hold_duration", b"hold_duration", "member", b"member", "member_id", b"member_id", "member_key", b"member_key", "points", b"points", "program_id", b"program_id", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_member: _TypeAlias = _typing.Literal["member_id", "member_key"]  # noqa: Y015
     _WhichOneofArgType_member: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015

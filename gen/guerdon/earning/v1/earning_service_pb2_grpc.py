@@ -287,7 +287,8 @@ class EarningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def HoldPoints(self, request, context):
-        """Sets points aside; refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND or INSUFFICIENT_POINTS.
+        """Sets points aside, the member's or its household's; refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND or
+        INSUFFICIENT_POINTS, for a household also with HOUSEHOLDS_NOT_OFFERED, NOT_IN_HOUSEHOLD or NOT_HEAD_OF_HOUSEHOLD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

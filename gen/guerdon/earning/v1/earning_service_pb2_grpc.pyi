@@ -86,7 +86,9 @@ class EarningServiceStub:
     ListActivities: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.ListActivitiesRequest, _earning_service_pb2.ListActivitiesResponse]
     """Returns a member's activities, newest first; refuses with MEMBER_NOT_FOUND."""
     HoldPoints: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.HoldPointsRequest, _earning_service_pb2.HoldPointsResponse]
-    """Sets points aside; refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND or INSUFFICIENT_POINTS."""
+    """Sets points aside, the member's or its household's; refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND or
+    INSUFFICIENT_POINTS, for a household also with HOUSEHOLDS_NOT_OFFERED, NOT_IN_HOUSEHOLD or NOT_HEAD_OF_HOUSEHOLD.
+    """
     CaptureHold: _grpc.UnaryUnaryMultiCallable[_earning_service_pb2.CaptureHoldRequest, _earning_service_pb2.CaptureHoldResponse]
     """Spends held points, all or a part; the rest goes back.
     Refuses with HOLD_NOT_FOUND, HOLD_CLOSED or CAPTURE_EXCEEDS_HOLD.
@@ -181,7 +183,9 @@ class EarningServiceAsyncStub(EarningServiceStub):
     ListActivities: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.ListActivitiesRequest, _earning_service_pb2.ListActivitiesResponse]  # type: ignore[assignment]
     """Returns a member's activities, newest first; refuses with MEMBER_NOT_FOUND."""
     HoldPoints: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.HoldPointsRequest, _earning_service_pb2.HoldPointsResponse]  # type: ignore[assignment]
-    """Sets points aside; refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND or INSUFFICIENT_POINTS."""
+    """Sets points aside, the member's or its household's; refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND or
+    INSUFFICIENT_POINTS, for a household also with HOUSEHOLDS_NOT_OFFERED, NOT_IN_HOUSEHOLD or NOT_HEAD_OF_HOUSEHOLD.
+    """
     CaptureHold: _aio.UnaryUnaryMultiCallable[_earning_service_pb2.CaptureHoldRequest, _earning_service_pb2.CaptureHoldResponse]  # type: ignore[assignment]
     """Spends held points, all or a part; the rest goes back.
     Refuses with HOLD_NOT_FOUND, HOLD_CLOSED or CAPTURE_EXCEEDS_HOLD.
@@ -363,7 +367,9 @@ class EarningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _earning_service_pb2.HoldPointsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_earning_service_pb2.HoldPointsResponse, _abc.Awaitable[_earning_service_pb2.HoldPointsResponse]]:
-        """Sets points aside; refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND or INSUFFICIENT_POINTS."""
+        """Sets points aside, the member's or its household's; refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND or
+        INSUFFICIENT_POINTS, for a household also with HOUSEHOLDS_NOT_OFFERED, NOT_IN_HOUSEHOLD or NOT_HEAD_OF_HOUSEHOLD.
+        """
 
     @_abc_1.abstractmethod
     def CaptureHold(

@@ -358,6 +358,59 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "WALLET_NOT_SEALED", "domain": "guerdon", "metadata": {"member_id": "17850", "day": "2026-10-31"}}
     """
+    ERROR_REASON_HOUSEHOLDS_NOT_OFFERED: _ErrorReason.ValueType  # 110
+    """FAILED_PRECONDITION: the program has no household policy.
+
+    {"reason": "HOUSEHOLDS_NOT_OFFERED", "domain": "guerdon", "metadata": {"program_id": "giftshop"}}
+    """
+    ERROR_REASON_HOUSEHOLD_NOT_FOUND: _ErrorReason.ValueType  # 111
+    """NOT_FOUND: no household of the program has this identifier, or it was dissolved.
+
+    {"reason": "HOUSEHOLD_NOT_FOUND", "domain": "guerdon", "metadata": {"household_id": "01JB"}}
+    """
+    ERROR_REASON_ALREADY_IN_HOUSEHOLD: _ErrorReason.ValueType  # 112
+    """FAILED_PRECONDITION: the member is in a household, and nobody is in two.
+
+    {"reason": "ALREADY_IN_HOUSEHOLD", "domain": "guerdon", "metadata": {"member_id": "17850", "household_id": "01JB"}}
+    """
+    ERROR_REASON_HOUSEHOLD_COOL_OFF: _ErrorReason.ValueType  # 113
+    """FAILED_PRECONDITION: the member left another household not long ago, and joins none before this instant.
+
+    {"reason": "HOUSEHOLD_COOL_OFF", "domain": "guerdon",
+     "metadata": {"member_id": "17850", "until_time": "2026-03-01T09:00:00+00:00"}}
+    """
+    ERROR_REASON_HOUSEHOLD_FULL: _ErrorReason.ValueType  # 114
+    """FAILED_PRECONDITION: the household has as many members as the program allows.
+
+    {"reason": "HOUSEHOLD_FULL", "domain": "guerdon", "metadata": {"household_id": "01JB", "limit": "6"}}
+    """
+    ERROR_REASON_INVITATION_NOT_FOUND: _ErrorReason.ValueType  # 115
+    """NOT_FOUND: no invitation with this code is open to the member: it was accepted, it is another member's, or its
+    household was dissolved.
+
+    {"reason": "INVITATION_NOT_FOUND", "domain": "guerdon", "metadata": {"invitation_code": "7KX9MQ2PWT4RHC3B"}}
+    """
+    ERROR_REASON_HEAD_NOT_REMOVED: _ErrorReason.ValueType  # 116
+    """FAILED_PRECONDITION: the head of a household is not removed; it leaves, or dissolves the household.
+
+    {"reason": "HEAD_NOT_REMOVED", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+    """
+    ERROR_REASON_NOT_IN_HOUSEHOLD: _ErrorReason.ValueType  # 117
+    """FAILED_PRECONDITION: the member is in no household, or not in this one.
+
+    {"reason": "NOT_IN_HOUSEHOLD", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+    """
+    ERROR_REASON_NOT_HEAD_OF_HOUSEHOLD: _ErrorReason.ValueType  # 118
+    """FAILED_PRECONDITION: only the head of a household spends its points.
+
+    {"reason": "NOT_HEAD_OF_HOUSEHOLD", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+    """
+    ERROR_REASON_HOUSEHOLDS_DIFFER: _ErrorReason.ValueType  # 119
+    """FAILED_PRECONDITION: two members of different households cannot become one; one of them leaves first.
+
+    {"reason": "HOUSEHOLDS_DIFFER", "domain": "guerdon",
+     "metadata": {"member_id": "17850", "source_member_id": "17851"}}
+    """
     ERROR_REASON_ACTIVITY_RECORDED_BEFORE: _ErrorReason.ValueType  # 125
     """ALREADY_EXISTS: the activity was recorded so long ago that its answer is forgotten.
 
@@ -709,6 +762,59 @@ ERROR_REASON_WALLET_NOT_SEALED: ErrorReason.ValueType  # 105
 """NOT_FOUND: the wallet had no entry by the end of the day.
 
 {"reason": "WALLET_NOT_SEALED", "domain": "guerdon", "metadata": {"member_id": "17850", "day": "2026-10-31"}}
+"""
+ERROR_REASON_HOUSEHOLDS_NOT_OFFERED: ErrorReason.ValueType  # 110
+"""FAILED_PRECONDITION: the program has no household policy.
+
+{"reason": "HOUSEHOLDS_NOT_OFFERED", "domain": "guerdon", "metadata": {"program_id": "giftshop"}}
+"""
+ERROR_REASON_HOUSEHOLD_NOT_FOUND: ErrorReason.ValueType  # 111
+"""NOT_FOUND: no household of the program has this identifier, or it was dissolved.
+
+{"reason": "HOUSEHOLD_NOT_FOUND", "domain": "guerdon", "metadata": {"household_id": "01JB"}}
+"""
+ERROR_REASON_ALREADY_IN_HOUSEHOLD: ErrorReason.ValueType  # 112
+"""FAILED_PRECONDITION: the member is in a household, and nobody is in two.
+
+{"reason": "ALREADY_IN_HOUSEHOLD", "domain": "guerdon", "metadata": {"member_id": "17850", "household_id": "01JB"}}
+"""
+ERROR_REASON_HOUSEHOLD_COOL_OFF: ErrorReason.ValueType  # 113
+"""FAILED_PRECONDITION: the member left another household not long ago, and joins none before this instant.
+
+{"reason": "HOUSEHOLD_COOL_OFF", "domain": "guerdon",
+ "metadata": {"member_id": "17850", "until_time": "2026-03-01T09:00:00+00:00"}}
+"""
+ERROR_REASON_HOUSEHOLD_FULL: ErrorReason.ValueType  # 114
+"""FAILED_PRECONDITION: the household has as many members as the program allows.
+
+{"reason": "HOUSEHOLD_FULL", "domain": "guerdon", "metadata": {"household_id": "01JB", "limit": "6"}}
+"""
+ERROR_REASON_INVITATION_NOT_FOUND: ErrorReason.ValueType  # 115
+"""NOT_FOUND: no invitation with this code is open to the member: it was accepted, it is another member's, or its
+household was dissolved.
+
+{"reason": "INVITATION_NOT_FOUND", "domain": "guerdon", "metadata": {"invitation_code": "7KX9MQ2PWT4RHC3B"}}
+"""
+ERROR_REASON_HEAD_NOT_REMOVED: ErrorReason.ValueType  # 116
+"""FAILED_PRECONDITION: the head of a household is not removed; it leaves, or dissolves the household.
+
+{"reason": "HEAD_NOT_REMOVED", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+"""
+ERROR_REASON_NOT_IN_HOUSEHOLD: ErrorReason.ValueType  # 117
+"""FAILED_PRECONDITION: the member is in no household, or not in this one.
+
+{"reason": "NOT_IN_HOUSEHOLD", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+"""
+ERROR_REASON_NOT_HEAD_OF_HOUSEHOLD: ErrorReason.ValueType  # 118
+"""FAILED_PRECONDITION: only the head of a household spends its points.
+
+{"reason": "NOT_HEAD_OF_HOUSEHOLD", "domain": "guerdon", "metadata": {"member_id": "17850"}}
+"""
+ERROR_REASON_HOUSEHOLDS_DIFFER: ErrorReason.ValueType  # 119
+"""FAILED_PRECONDITION: two members of different households cannot become one; one of them leaves first.
+
+{"reason": "HOUSEHOLDS_DIFFER", "domain": "guerdon",
+ "metadata": {"member_id": "17850", "source_member_id": "17851"}}
 """
 ERROR_REASON_ACTIVITY_RECORDED_BEFORE: ErrorReason.ValueType  # 125
 """ALREADY_EXISTS: the activity was recorded so long ago that its answer is forgotten.

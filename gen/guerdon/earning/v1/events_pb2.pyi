@@ -529,3 +529,37 @@ class ReferralChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReferralChanged: _TypeAlias = ReferralChanged  # noqa: Y015
+
+@_typing.final
+class HouseholdMembershipChanged(_message.Message):
+    """A member joined a household or left it, or came to be its head."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_KEY_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    IS_MEMBER_FIELD_NUMBER: _builtins.int
+    IS_HEAD_FIELD_NUMBER: _builtins.int
+    member_key: _builtins.str
+    """The internal key of the member."""
+    household_id: _builtins.str
+    """The household."""
+    is_member: _builtins.bool
+    """Whether the member is in the household now."""
+    is_head: _builtins.bool
+    """Whether the member is its head now."""
+    def __init__(
+        self,
+        *,
+        member_key: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        is_member: _builtins.bool = ...,
+        is_head: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["household_id", b"household_id", "is_head", b"is_head", "is_member", b"is_member", "member_key", b"member_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HouseholdMembershipChanged: _TypeAlias = HouseholdMembershipChanged  # noqa: Y015

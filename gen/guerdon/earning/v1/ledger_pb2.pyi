@@ -462,10 +462,12 @@ class Hold(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
     ACTIVITY_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
     hold_id: _builtins.str
     """The hold's identifier."""
     member_id: _builtins.str
-    """The member whose points are held."""
+    """The member whose points are held; of a household's points, the member who spends them."""
     currency_id: _builtins.str
     """The points currency."""
     points: _builtins.int
@@ -480,9 +482,15 @@ class Hold(_message.Message):
     """What the points are held for, in the caller's words."""
     activity_id: _builtins.str
     """The activity that the captured points paid for, as far as one said so; empty when none did."""
+    household_id: _builtins.str
+    """The household whose points are held; empty when they are the member's alone."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """The instant at which an open hold ends by itself."""
+
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldShare]:
+        """What it has of each member of a household whose points it took; empty when they are the member's alone."""
 
     def __init__(
         self,
@@ -497,11 +505,47 @@ class Hold(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         reference: _builtins.str = ...,
         activity_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        shares: _abc.Iterable[Global___HoldShare] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "currency_id", b"currency_id", "expire_time", b"expire_time", "hold_id", b"hold_id", "member_id", b"member_id", "points", b"points", "points_captured", b"points_captured", "points_refunded", b"points_refunded", "reference", b"reference", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "currency_id", b"currency_id", "expire_time", b"expire_time", "hold_id", b"hold_id", "household_id", b"household_id", "member_id", b"member_id", "points", b"points", "points_captured", b"points_captured", "points_refunded", b"points_refunded", "reference", b"reference", "shares", b"shares", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hold: _TypeAlias = Hold  # noqa: Y015
+
+@_typing.final
+class HoldShare(_message.Message):
+    """What a hold of a household has of one of its members."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    POINTS_CAPTURED_FIELD_NUMBER: _builtins.int
+    POINTS_REFUNDED_FIELD_NUMBER: _builtins.int
+    member_id: _builtins.str
+    """The member; empty in events, and when nothing names it any more."""
+    points: _builtins.int
+    """The points set aside."""
+    points_captured: _builtins.int
+    """The points captured; the rest of a captured hold went back."""
+    points_refunded: _builtins.int
+    """The captured points that were refunded since."""
+    def __init__(
+        self,
+        *,
+        member_id: _builtins.str = ...,
+        points: _builtins.int = ...,
+        points_captured: _builtins.int = ...,
+        points_refunded: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "points", b"points", "points_captured", b"points_captured", "points_refunded", b"points_refunded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldShare: _TypeAlias = HoldShare  # noqa: Y015

@@ -670,6 +670,9 @@ class ExportMemberResponse(_message.Message):
     REFERRAL_CODES_FIELD_NUMBER: _builtins.int
     REFERRALS_FIELD_NUMBER: _builtins.int
     STATEMENTS_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    household_id: _builtins.str
+    """The household that the member is in, in the first response only; empty when it is in none."""
     @_builtins.property
     def member(self) -> _member_pb2.Member:
         """The member; in the first response only."""
@@ -715,10 +718,11 @@ class ExportMemberResponse(_message.Message):
         referral_codes: _abc.Iterable[_builtins.str] | None = ...,
         referrals: _abc.Iterable[_referral_pb2.Referral] | None = ...,
         statements: _abc.Iterable[_statement_service_pb2.Statement] | None = ...,
+        household_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "holds", b"holds", "member", b"member", "records", b"records", "referral_codes", b"referral_codes", "referrals", b"referrals", "statements", b"statements", "wallets", b"wallets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "holds", b"holds", "household_id", b"household_id", "member", b"member", "records", b"records", "referral_codes", b"referral_codes", "referrals", b"referrals", "statements", b"statements", "wallets", b"wallets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

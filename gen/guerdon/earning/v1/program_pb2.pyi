@@ -132,6 +132,30 @@ REVERSAL_POLICY_ALLOW_DEBT: ReversalPolicy.ValueType  # 3
 """All available points; what is missing becomes a debt."""
 Global___ReversalPolicy: _TypeAlias = ReversalPolicy  # noqa: Y015
 
+class _HouseholdSpender:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HouseholdSpenderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HouseholdSpender.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOUSEHOLD_SPENDER_UNSPECIFIED: _HouseholdSpender.ValueType  # 0
+    """Not chosen; means any member."""
+    HOUSEHOLD_SPENDER_HEAD: _HouseholdSpender.ValueType  # 1
+    """The head alone."""
+    HOUSEHOLD_SPENDER_ANY: _HouseholdSpender.ValueType  # 2
+    """Any member."""
+
+class HouseholdSpender(_HouseholdSpender, metaclass=_HouseholdSpenderEnumTypeWrapper):
+    """Who may spend the points of a household."""
+
+HOUSEHOLD_SPENDER_UNSPECIFIED: HouseholdSpender.ValueType  # 0
+"""Not chosen; means any member."""
+HOUSEHOLD_SPENDER_HEAD: HouseholdSpender.ValueType  # 1
+"""The head alone."""
+HOUSEHOLD_SPENDER_ANY: HouseholdSpender.ValueType  # 2
+"""Any member."""
+Global___HouseholdSpender: _TypeAlias = HouseholdSpender  # noqa: Y015
+
 class _EarlyReversalPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -181,6 +205,7 @@ class EarningProgram(_message.Message):
     REFERRAL_FIELD_NUMBER: _builtins.int
     ADJUSTMENT_APPROVAL_ABOVE_POINTS_FIELD_NUMBER: _builtins.int
     EARLY_REVERSAL_POLICY_FIELD_NUMBER: _builtins.int
+    HOUSEHOLDS_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The program."""
     display_name: _builtins.str
@@ -239,6 +264,10 @@ class EarningProgram(_message.Message):
     def referral(self) -> Global___ReferralPolicy:
         """What a member gets for bringing a friend, and the friend for coming; absent means nothing."""
 
+    @_builtins.property
+    def households(self) -> Global___HouseholdPolicy:
+        """Members may pool their points for spending; absent means that there are no households."""
+
     def __init__(
         self,
         *,
@@ -261,10 +290,11 @@ class EarningProgram(_message.Message):
         referral: Global___ReferralPolicy | None = ...,
         adjustment_approval_above_points: _builtins.int = ...,
         early_reversal_policy: Global___EarlyReversalPolicy.ValueType = ...,
+        households: Global___HouseholdPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "referral", b"referral"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "households", b"households", "referral", b"referral"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "adjustment_approval_above_points", b"adjustment_approval_above_points", "caps", b"caps", "currencies", b"currencies", "display_name", b"display_name", "early_reversal_policy", b"early_reversal_policy", "earn_on", b"earn_on", "enroll_unknown_members", b"enroll_unknown_members", "exchange_rates", b"exchange_rates", "money_currency_code", b"money_currency_code", "multiplier_policy", b"multiplier_policy", "program_id", b"program_id", "referral", b"referral", "reversal_policy", b"reversal_policy", "rounding", b"rounding", "rules", b"rules", "tier_ladder_id", b"tier_ladder_id", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "adjustment_approval_above_points", b"adjustment_approval_above_points", "caps", b"caps", "currencies", b"currencies", "display_name", b"display_name", "early_reversal_policy", b"early_reversal_policy", "earn_on", b"earn_on", "enroll_unknown_members", b"enroll_unknown_members", "exchange_rates", b"exchange_rates", "households", b"households", "money_currency_code", b"money_currency_code", "multiplier_policy", b"multiplier_policy", "program_id", b"program_id", "referral", b"referral", "reversal_policy", b"reversal_policy", "rounding", b"rounding", "rules", b"rules", "tier_ladder_id", b"tier_ladder_id", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -758,6 +788,36 @@ class EarningRule(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_effect) -> _WhichOneofReturnType_effect | None: ...
 
 Global___EarningRule: _TypeAlias = EarningRule  # noqa: Y015
+
+@_typing.final
+class HouseholdPolicy(_message.Message):
+    """How members pool their points."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_MEMBERS_FIELD_NUMBER: _builtins.int
+    COOL_OFF_DAYS_FIELD_NUMBER: _builtins.int
+    WHO_MAY_SPEND_FIELD_NUMBER: _builtins.int
+    max_members: _builtins.int
+    """The most members of a household, the head included."""
+    cool_off_days: _builtins.int
+    """For how many days of 24 hours a member that left a household joins no other; 0 means not at all."""
+    who_may_spend: Global___HouseholdSpender.ValueType
+    """Who may spend what all members have; unspecified means any member."""
+    def __init__(
+        self,
+        *,
+        max_members: _builtins.int = ...,
+        cool_off_days: _builtins.int = ...,
+        who_may_spend: Global___HouseholdSpender.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cool_off_days", b"cool_off_days", "max_members", b"max_members", "who_may_spend", b"who_may_spend"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HouseholdPolicy: _TypeAlias = HouseholdPolicy  # noqa: Y015
 
 @_typing.final
 class ReferralPolicy(_message.Message):
