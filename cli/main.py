@@ -21,7 +21,13 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from cli import auditing_commands, points_commands, programs_commands, shell
+from cli import (
+    auditing_commands,
+    households_commands,
+    points_commands,
+    programs_commands,
+    shell,
+)
 from cli.shell import AsJson, Author, CancelScheduled, DryRun, PublishAt, Var, err, out
 
 if TYPE_CHECKING:
@@ -339,6 +345,7 @@ def _stages() -> Iterator[Callable[["Stage"], None]]:
 
 programs_commands.register(app)
 auditing_commands.register(app)
+households_commands.register(app)
 points_commands.register(app)
 
 if __name__ == "__main__":
