@@ -19,11 +19,15 @@ class Redeem:
     member_id: str
     reward_id: str
     redemption_id: RedemptionId
+    from_household: bool = False
 
     @property
     def request_key(self) -> RequestKey:
         """The caller's key."""
-        return _key(self.program_id, "redeem", self.request_id, (self.member_id, self.reward_id))
+        asked: tuple[str, ...] = (self.member_id, self.reward_id)
+        if self.from_household:
+            asked = (*asked, "from_household")
+        return _key(self.program_id, "redeem", self.request_id, asked)
 
     @property
     def routing(self) -> str:

@@ -107,6 +107,7 @@ class Redemption:
 
     `slot` is the member's numbered slot (from 1; 0: the reward has no limit per member); `refusal`
     is what the caller is told again about a failed attempt (`errors.dump`), empty otherwise.
+    With `from_household` the points are those of all members of the member's household.
     """
 
     program_id: ProgramId
@@ -125,6 +126,7 @@ class Redemption:
     program_version: int
     create_time: datetime
     update_time: datetime
+    from_household: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +173,7 @@ def redeem(
     member_key: MemberKey,
     program_version: int,
     now: datetime,
+    from_household: bool = False,
 ) -> Decision[Attempt, Redemption]:
     """Reserve stock and a slot, and intend the rest.
 
@@ -193,6 +196,7 @@ def redeem(
         program_version=program_version,
         create_time=now,
         update_time=now,
+        from_household=from_household,
     )
     refusal = _refusal(attempt, reward, now)
     if refusal is not None:

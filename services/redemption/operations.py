@@ -235,6 +235,7 @@ def _redeem(world: World, command: Redeem, now: datetime) -> Decision[Attempt, R
         member_key=MemberKey(member_key),
         program_version=version,
         now=now,
+        from_household=command.from_household,
     )
 
 

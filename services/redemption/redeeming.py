@@ -57,6 +57,7 @@ class Redeeming:
         member_id: str,
         reward_id: str,
         *,
+        from_household: bool = False,
         seconds: float | None,
     ) -> Redeemed:
         """Redeem a reward; a repeat is answered with the end of the first, whatever came after it.
@@ -71,6 +72,7 @@ class Redeeming:
                 member_id=member_id,
                 reward_id=reward_id,
                 redemption_id=RedemptionId(self._ids.new()),
+                from_household=from_household,
             )
         )
         ended, token = cast("Redemption", outcome.answer), outcome.token

@@ -137,6 +137,7 @@ class Sagas:
                     points=redemption.points,
                     hold_duration=duration,
                     reference=redemption.redemption_id,
+                    from_household=redemption.from_household,
                 ),
                 timeout=_CALL_SECONDS,
             )

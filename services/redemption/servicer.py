@@ -77,6 +77,7 @@ class RedemptionServicer(pb_grpc.RedemptionServiceServicer):
             request.request_id,
             request.member_id,
             request.reward_id,
+            from_household=request.from_household,
             seconds=context.time_remaining(),
         )
         return pb.RedeemRewardResponse(

@@ -320,6 +320,7 @@ def redemption_of_row(row: Row) -> Redemption:
         program_version=int(row.program_version),
         create_time=row.create_time,
         update_time=row.update_time,
+        from_household=bool(row.from_household),
     )
 
 
@@ -341,4 +342,5 @@ def _row(redemption: Redemption) -> Mapping[str, object]:
         "program_version": redemption.program_version,
         "create_time": redemption.create_time,
         "update_time": redemption.update_time,
+        "from_household": int(redemption.from_household),
     }

@@ -4,7 +4,16 @@ Stock is a CHECK on the shelf, and a member's limit is a primary key of numbered
 neither can be broken by two processes. Codes are stored as keyed hashes only.
 """
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+)
 
 from shared.sqltypes import Instant, new_metadata
 from shared.tables import kernel_tables
@@ -82,6 +91,7 @@ redemptions = Table(
     Column("program_version", Integer, nullable=False),
     Column("create_time", Instant, nullable=False),
     Column("update_time", Instant, nullable=False),
+    Column("from_household", SmallInteger, nullable=False, server_default="0"),
     CheckConstraint("points >= 1", name="points_positive"),
     CheckConstraint(
         "state IN ('pending', 'completed', 'cancelling', 'cancelled', 'failed')", name="state_known"

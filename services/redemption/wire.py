@@ -119,6 +119,7 @@ def redemption_to_proto(redemption: Redemption, member_id: str) -> pb.Redemption
         create_time=timestamp(redemption.create_time),
         update_time=timestamp(redemption.update_time),
         voucher_hint=redemption.voucher_hint,
+        from_household=redemption.from_household,
     )
 
 

@@ -121,7 +121,9 @@ def create(request_id: str, reward_id: str) -> redemption.CreateRewardRequest:
 
 
 def redeem(request_id: str) -> redemption.RedeemRewardRequest:
-    return redemption.RedeemRewardRequest(**ANN, request_id=request_id, reward_id="mug")
+    return redemption.RedeemRewardRequest(
+        program_id=SHOP, member_id="ann", request_id=request_id, reward_id="mug"
+    )
 
 
 REFERRAL = earning_program.ReferralPolicy(friend_points=10, activity_types=["wedding"])

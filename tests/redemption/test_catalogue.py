@@ -257,7 +257,7 @@ async def test_a_page_token_that_somebody_made_up_is_refused(
 
 def redeem(**fields: str) -> pb.RedeemRewardRequest:
     base = {"request_id": "x", "program_id": PROGRAM, "member_id": "ann", "reward_id": "mug"}
-    return pb.RedeemRewardRequest(**{**base, **fields})
+    return pb.RedeemRewardRequest(**{**base, **fields})  # type: ignore[arg-type]
 
 
 def unknown_kind() -> pb.CreateRewardRequest:

@@ -219,6 +219,7 @@ class RedeemRewardRequest(_message.Message):
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     REWARD_ID_FIELD_NUMBER: _builtins.int
     WAIT_FOR_TOKEN_FIELD_NUMBER: _builtins.int
+    FROM_HOUSEHOLD_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The idempotency key."""
     program_id: _builtins.str
@@ -229,6 +230,8 @@ class RedeemRewardRequest(_message.Message):
     """The reward."""
     wait_for_token: _builtins.str
     """The place in earning's or tiers' feed that must have been applied before the decision, empty for none."""
+    from_household: _builtins.bool
+    """Whether the points are those of the member's household, of all members, rather than the member's alone."""
     def __init__(
         self,
         *,
@@ -237,10 +240,11 @@ class RedeemRewardRequest(_message.Message):
         member_id: _builtins.str = ...,
         reward_id: _builtins.str = ...,
         wait_for_token: _builtins.str = ...,
+        from_household: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "program_id", b"program_id", "request_id", b"request_id", "reward_id", b"reward_id", "wait_for_token", b"wait_for_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_household", b"from_household", "member_id", b"member_id", "program_id", b"program_id", "request_id", b"request_id", "reward_id", b"reward_id", "wait_for_token", b"wait_for_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

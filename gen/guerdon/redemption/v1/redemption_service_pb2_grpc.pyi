@@ -52,7 +52,7 @@ class RedemptionServiceStub:
     """Redeems a reward: reserves stock, holds the points, issues, captures.
     The call answers when that is finished; a repeated call waits for the one that is running.
     Refuses, in this order, with MEMBER_NOT_FOUND, REWARD_NOT_FOUND, REWARD_NOT_REDEEMABLE, TIER_NOT_ELIGIBLE,
-    MEMBER_LIMIT_REACHED, SOLD_OUT or INSUFFICIENT_POINTS.
+    MEMBER_LIMIT_REACHED, SOLD_OUT, INSUFFICIENT_POINTS or POINTS_REFUSED.
     A refused attempt of a known member at a known reward is kept as a failed redemption with its reason.
     Refuses with NOT_READY when it is not finished within the deadline: the same request waits for it again.
     """
@@ -108,7 +108,7 @@ class RedemptionServiceAsyncStub(RedemptionServiceStub):
     """Redeems a reward: reserves stock, holds the points, issues, captures.
     The call answers when that is finished; a repeated call waits for the one that is running.
     Refuses, in this order, with MEMBER_NOT_FOUND, REWARD_NOT_FOUND, REWARD_NOT_REDEEMABLE, TIER_NOT_ELIGIBLE,
-    MEMBER_LIMIT_REACHED, SOLD_OUT or INSUFFICIENT_POINTS.
+    MEMBER_LIMIT_REACHED, SOLD_OUT, INSUFFICIENT_POINTS or POINTS_REFUSED.
     A refused attempt of a known member at a known reward is kept as a failed redemption with its reason.
     Refuses with NOT_READY when it is not finished within the deadline: the same request waits for it again.
     """
@@ -185,7 +185,7 @@ class RedemptionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Redeems a reward: reserves stock, holds the points, issues, captures.
         The call answers when that is finished; a repeated call waits for the one that is running.
         Refuses, in this order, with MEMBER_NOT_FOUND, REWARD_NOT_FOUND, REWARD_NOT_REDEEMABLE, TIER_NOT_ELIGIBLE,
-        MEMBER_LIMIT_REACHED, SOLD_OUT or INSUFFICIENT_POINTS.
+        MEMBER_LIMIT_REACHED, SOLD_OUT, INSUFFICIENT_POINTS or POINTS_REFUSED.
         A refused attempt of a known member at a known reward is kept as a failed redemption with its reason.
         Refuses with NOT_READY when it is not finished within the deadline: the same request waits for it again.
         """

@@ -212,6 +212,7 @@ class Redemption(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     VOUCHER_HINT_FIELD_NUMBER: _builtins.int
+    FROM_HOUSEHOLD_FIELD_NUMBER: _builtins.int
     redemption_id: _builtins.str
     """The identifier of the redemption."""
     member_id: _builtins.str
@@ -226,6 +227,8 @@ class Redemption(_message.Message):
     """Why it failed: the reason of the refusal, for example "SOLD_OUT"; empty unless failed."""
     voucher_hint: _builtins.str
     """The last four characters of the voucher's code, empty without a voucher."""
+    from_household: _builtins.bool
+    """Whether the points are those of the member's household."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was asked for."""
@@ -246,10 +249,11 @@ class Redemption(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         voucher_hint: _builtins.str = ...,
+        from_household: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "failure_reason", b"failure_reason", "member_id", b"member_id", "points", b"points", "redemption_id", b"redemption_id", "reward_id", b"reward_id", "state", b"state", "update_time", b"update_time", "voucher_hint", b"voucher_hint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "failure_reason", b"failure_reason", "from_household", b"from_household", "member_id", b"member_id", "points", b"points", "redemption_id", b"redemption_id", "reward_id", b"reward_id", "state", b"state", "update_time", b"update_time", "voucher_hint", b"voucher_hint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
