@@ -101,12 +101,8 @@ async def _call(calls: Mapping[str, Call], document: Document, options: pb.Apply
         refusal = client.refusal_of(error)
         if not refusal.violations:
             raise
-        raise BadDocuments(
-            [
-                document.complaint(violation.field, violation.description)
-                for violation in refusal.violations
-            ]
-        ) from error
+        found = [document.complaint(each.field, each.description) for each in refusal.violations]
+        raise BadDocuments(sorted(found, key=lambda each: each.line)) from error
     return Applied(
         document=document,
         version=answer.applied.version,

@@ -6,9 +6,8 @@ The YAML is the protobuf JSON form of the API's own messages, so the messages ar
 fields may be written in snake_case or lowerCamelCase.
 """
 
-import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -16,10 +15,9 @@ from typing import TypeVar, cast
 import yaml
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
+from cli import document_values
 from guerdon.earning.v1 import program_pb2 as earning_pb
 from guerdon.gamification.v1 import program_pb2 as gamification_pb
 from guerdon.redemption.v1 import reward_pb2 as redemption_pb
@@ -33,8 +31,17 @@ KINDS: Mapping[str, type[Message]] = {
     "redemption": redemption_pb.RedemptionProgram,
     "gamification": gamification_pb.GamificationProgram,
 }
-# Messages whose JSON form is a single text.
-_SCALAR_MESSAGES = {Duration.DESCRIPTOR.full_name, Timestamp.DESCRIPTOR.full_name}
+_WITHIN = re.compile(r"line (\d+), column \d+: ")
+# What stands behind the path of a field for the line on which its text begins, after a "|".
+_TEXT = "|"
+_NAMED_MAX = 8
+# What YAML says, and what it means to whoever wrote the file.
+_YAML = {
+    r"found character '\t' that cannot start any token": "holds a tab; indent with spaces",
+    "expected <block end>, but found": "is not indented like the lines above it",
+    "mapping values are not allowed here": 'a text with ": " in it stands in quotes',
+    "could not find expected ':'": "a field ends with a colon, as in points: 1",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +82,14 @@ class Document:
     lines: Mapping[str, int]
 
     def complaint(self, field: str, text: str) -> Complaint:
-        """A complaint about a field, at the line of the nearest field that the file names."""
-        return Complaint(file=self.file, line=_nearest(self.lines, field), field=field, text=text)
+        """A complaint about a field, at the line of the nearest field that the file names.
+
+        One that tells the line of an expression stands there, where the text is written as it is.
+        """
+        line, within = _nearest(self.lines, field), _WITHIN.match(text)
+        if within is not None and (first := self.lines.get(f"{field}{_TEXT}")):
+            line = first + max(int(within[1]), 1) - 1
+        return Complaint(file=self.file, line=line, field=field, text=text)
 
 
 def load(folder: Path) -> tuple[Document, ...]:
@@ -115,9 +128,47 @@ def load(folder: Path) -> tuple[Document, ...]:
             document.complaint("program_id", f"the files name several programs: {sorted(programs)}")
             for document in documents
         ]
+    complaints += _of_levels(documents)
     if complaints:
         raise BadDocuments(complaints)
     return tuple(documents)
+
+
+def _of_levels(documents: Sequence[Document]) -> Iterator[Complaint]:
+    """What earning says of the ladder and levels that the file of tiers beside it does not have.
+
+    No service sees both; a rule for a level that there is not would never apply, and never say so.
+    """
+    by = {document.service: document for document in documents}
+    earning, tiers = by.get("earning"), by.get("tiers")
+    if earning is None or tiers is None:
+        return
+    program, levels = cast("earning_pb.EarningProgram", earning.message), _levels(tiers)
+    ladder = program.tier_ladder_id
+    if not ladder:
+        return
+    if ladder not in levels:
+        yield earning.complaint(
+            "tier_ladder_id", f"{tiers.file.name} has no ladder {ladder}{_choice(ladder, levels)}"
+        )
+        return
+    for at, rule in enumerate(program.rules):
+        for number, level in enumerate(rule.levels):
+            if level not in levels[ladder]:
+                yield earning.complaint(
+                    f"rules[{at}].levels[{number}]",
+                    f"{tiers.file.name} has no level {level}{_choice(level, levels[ladder])}",
+                )
+
+
+def _levels(tiers: Document) -> dict[str, list[str]]:
+    """The levels of each ladder."""
+    program = cast("tiers_pb.TiersProgram", tiers.message)
+    return {each.ladder_id: [level.level_id for level in each.levels] for each in program.ladders}
+
+
+def _choice(name: str, names: Iterable[str]) -> str:
+    return document_values.hint(name, ["", *names]) or f"; it has {', '.join(names)}"
 
 
 def messages(file: Path, kind: type[M]) -> list[M]:
@@ -156,7 +207,7 @@ def _message(file: Path, node: yaml.Node | None, kind: type[M], lines: dict[str,
         raise BadDocuments(wrong)
     message = kind()
     try:
-        json_format.ParseDict(cast("dict[str, object]", _value(node)), message)
+        json_format.ParseDict(cast("dict[str, object]", document_values.plain(node)), message)
     except json_format.ParseError as error:
         line = node.start_mark.line + 1
         raise BadDocuments([Complaint(file=file, line=line, field="", text=str(error))]) from error
@@ -175,6 +226,7 @@ def _parsed(file: Path) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
         words = ", ".join(filter(None, (error.context, error.problem)))
+        words += "".join(f"; {meant}" for said, meant in _YAML.items() if said in words)
     except UnicodeDecodeError as error:
         line, words = error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8 text"
     except OSError as error:
@@ -195,22 +247,30 @@ def _check(
     seen: set[str] = set()
     chosen: dict[str, str] = {}
     for key, value in node.value:
-        line, name = key.start_mark.line + 1, str(key.value)
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            yield line, prefix.rstrip("."), "the name of a field must be a single word"
+            continue
+        name = str(key.value)
         field = fields.get(name)
         path = f"{prefix}{field.name if field else name}"
         if field is None:
-            hint = _hint(name, [field.name for field in descriptor.fields])
+            hint = document_values.hint(name, [field.name for field in descriptor.fields])
+            if node.flow_style and document_values.is_null(value):
+                hint = "; a text with a comma in it stands in quotes"
             yield line, path, f"{descriptor.name} has no field {name!r}{hint}"
             continue
         if field.name in seen:
             yield line, path, "is given twice"
         seen.add(field.name)
         choice = field.containing_oneof
-        if choice is not None and len(choice.fields) > 1 and not _is_null(value):
+        if choice is not None and len(choice.fields) > 1 and not document_values.is_null(value):
             first = chosen.setdefault(choice.name, field.name)
             if first != field.name:
                 yield line, path, f"stands beside {first}, and only one of them may be given"
         lines[path] = line
+        if isinstance(value, yaml.ScalarNode) and value.style == "|":
+            lines[f"{path}{_TEXT}"] = value.start_mark.line + 2
         yield from _check_value(value, field, path, lines)
 
 
@@ -220,7 +280,8 @@ def _check_value(
     is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
     if field.is_repeated and not is_map:
         if not isinstance(value, yaml.SequenceNode):
-            yield value.start_mark.line + 1, path, "must be a list"
+            example = f": write [{value.value}]" if isinstance(value, yaml.ScalarNode) else ""
+            yield value.start_mark.line + 1, path, f"must be a list{example}"
             return
         for index, item in enumerate(value.value):
             lines[f"{path}[{index}]"] = item.start_mark.line + 1
@@ -233,81 +294,16 @@ def _check_single(
     value: yaml.Node, field: FieldDescriptor, path: str, lines: dict[str, int]
 ) -> Iterator[tuple[int, str, str]]:
     kind, line = field.message_type, value.start_mark.line + 1
-    if kind is None or kind.full_name in _SCALAR_MESSAGES:
+    if kind is None or kind.full_name in document_values.SCALAR_MESSAGES:
         if not isinstance(value, yaml.ScalarNode):
             yield line, path, "must be a single value"
-        elif text := _scalar_complaint(value, field):
+        elif text := document_values.scalar_complaint(value, field):
             yield line, path, text
     elif not isinstance(value, yaml.MappingNode):
-        yield line, path, f"must be a mapping with the fields of {kind.name}"
+        names = ", ".join(each.name for each in list(kind.fields)[:_NAMED_MAX])
+        yield line, path, f"must be a mapping with the fields of {kind.name}: {names}"
     else:
         yield from _check(value, kind, f"{path}.", lines)
-
-
-def _scalar_complaint(node: yaml.ScalarNode, field: FieldDescriptor) -> str:
-    """What is wrong with a single value, or nothing.
-
-    protobuf would say it too, but of the first one only, and often without its place.
-    """
-    try:
-        value = _value(node)
-    except (yaml.YAMLError, ValueError, LookupError):
-        return f"{node.value!r} is no value of {node.tag}"
-    if value is None:
-        return "must not be empty" if field.is_repeated else ""
-    if field.message_type is not None:
-        return _time_complaint(value, field.message_type.full_name)
-    if field.enum_type is not None:
-        names = [each.name for each in field.enum_type.values]
-        if value in names or value in [each.number for each in field.enum_type.values]:
-            return ""
-        return f"{node.value!r} is none of {', '.join(names[1:])}{_hint(node.value, names)}"
-    if field.type == FieldDescriptor.TYPE_BOOL:
-        return "" if isinstance(value, bool) else f"{node.value!r} is neither true nor false"
-    if field.type == FieldDescriptor.TYPE_STRING:
-        return "" if isinstance(value, str) else f"must be a text: write {node.value!r} in quotes"
-    bits = 31 if field.type == FieldDescriptor.TYPE_INT32 else 63
-    if not isinstance(value, int) or isinstance(value, bool):
-        return f"{node.value!r} is not a whole number"
-    return (
-        "" if -(2**bits) <= value < 2**bits else f"{node.value} does not fit into {bits + 1} bits"
-    )
-
-
-def _time_complaint(value: object, kind: str) -> str:
-    is_time = kind == Timestamp.DESCRIPTOR.full_name
-    example = "2011-03-01T00:00:00Z" if is_time else '86400s (seconds, with an "s")'
-    try:
-        (Timestamp() if is_time else Duration()).FromJsonString(str(value))
-    except (ValueError, OverflowError):
-        return f"{value!r} is not written like {example}"
-    return ""
-
-
-def _hint(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, 1) or [
-        each for each in names[1:] if each.endswith(f"_{name.upper()}")
-    ]
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _is_null(node: yaml.Node) -> bool:
-    return node.tag == "tag:yaml.org,2002:null"
-
-
-def _value(node: yaml.Node) -> object:
-    """The plain value of a node; dates stay text, because the JSON form knows no dates.
-
-    Raises what YAML raises of a tag that is unknown, or does not fit.
-    """
-    if isinstance(node, yaml.MappingNode):
-        return {str(key.value): _value(value) for key, value in node.value}
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item) for item in node.value]
-    if node.tag == "tag:yaml.org,2002:timestamp":
-        return node.value
-    value: object = yaml.SafeLoader("").construct_object(node, deep=True)
-    return value
 
 
 def _nearest(lines: Mapping[str, int], field: str) -> int:

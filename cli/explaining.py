@@ -27,10 +27,18 @@ _COLUMNS = {
     "matched",
     "reason",
     "points",
+    "points_granted",
     "factor_numerator",
     "factor_denominator",
 }
-_TOLD = {"program_version", "level_id", "rules", "multiplier_numerator", "multiplier_denominator"}
+_TOLD = {
+    "program_version",
+    "level_id",
+    "rules",
+    "caps",
+    "multiplier_numerator",
+    "multiplier_denominator",
+}
 
 
 class NoSuchEntry(Exception):
@@ -179,15 +187,22 @@ def _explained(explanation: activity_pb2.Explanation) -> Iterator[RenderableType
         words.append(f"multiplied by {factor}")
     words += _rest(explanation, _TOLD)
     yield Text(", ".join(words))
+    for cap in explanation.caps:
+        period = f" of {cap.period}" if cap.period else ""
+        cut = "; what is above is left out" if cap.cut else ""
+        counted = f"{cap.points_counted:,} of {cap.points_left:,} points that were left"
+        yield Text(f"{'cap' if cap.period else 'budget'} {cap.cap_id}{period}: {counted}{cut}")
     table = pages.headed("", "rule", "factor", "points", "why")
     for outcome in explanation.rules:
         more = _rest(outcome, _COLUMNS)
+        if outcome.points not in {0, outcome.points_granted}:
+            more.append(f"alone it would give {outcome.points:,}")
         pages.add_row(
             table,
             "✓" if outcome.matched else "·",
             outcome.rule_id,
             _ratio(outcome.factor_numerator, outcome.factor_denominator),
-            f"{outcome.points:,}" if outcome.points or outcome.matched else "",
+            f"{outcome.points_granted:,}" if outcome.matched else "",
             "; ".join([*([outcome.reason] if outcome.reason else []), *more]),
             style="" if outcome.matched else "dim",
         )

@@ -46,6 +46,8 @@ _FEED_SERVICE = feed_pb.DESCRIPTOR.services_by_name["FeedService"].full_name
 _RETRY_SECONDS = 1.0
 # One is decided while the database writes the other.
 _JOBS_LANES = 2
+# Callers wait for what a batch does in one go.
+_JOBS_BATCH_MAX = 64
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -95,7 +97,8 @@ class Writing:
     """The write path of a service, and the followers that feed it.
 
     What jobs do in bulk goes through `jobs_commit`, which has a queue and transactions of its own.
-    Callers are not queued behind it, but share the event loop, the processor and row locks with it.
+    Callers are not queued behind it, but share the event loop, the processor and row locks with it,
+    so it gives way to them.
     """
 
     group_commit: GroupCommit
@@ -177,19 +180,24 @@ def write_path(
     async def park(followed: Followed, error: Exception) -> None:
         await feed_log.park(database, base.tables, followed, error)
 
-    def commit(service: str, lanes: int) -> GroupCommit:
+    def commit(
+        service: str, lanes: int, batch_max: int, callers: GroupCommit | None = None
+    ) -> GroupCommit:
         return GroupCommit(
             executor.execute,
             route=lambda item: partition_of_item(item, settings.partitions),
             park=park,
             lanes_max=1 if database.dialect == "sqlite" else lanes,
-            batch_max=settings.batch_max,
+            batch_max=batch_max,
             queue_max=settings.queue_max,
             service=service,
             ids=base.ids,
+            gives_way_to=callers,
         )
 
-    group_commit = commit(base.service, settings.lanes)
+    group_commit = commit(base.service, settings.lanes, settings.batch_max)
+    jobs_batch_max = min(settings.batch_max, _JOBS_BATCH_MAX)
+    jobs_commit = commit(f"{base.service}-jobs", _JOBS_LANES, jobs_batch_max, group_commit)
     followers = {
         source: Follower(
             source=source,
@@ -206,7 +214,7 @@ def write_path(
     }
     return Writing(
         group_commit=group_commit,
-        jobs_commit=commit(f"{base.service}-jobs", _JOBS_LANES),
+        jobs_commit=jobs_commit,
         followers=followers,
         on_intentions=on_intentions,
     )

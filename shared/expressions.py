@@ -13,7 +13,7 @@ about the same values are asked with `Environment.bind` and `Condition.asked_of`
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NewType
 
@@ -21,7 +21,7 @@ from cel_expr_python import cel
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 
-from shared import errors
+from shared import errors, expression_problems
 
 LENGTH_MAX = 2_000
 LOOPS_MAX = 8
@@ -142,6 +142,7 @@ class Environment:
     """
 
     def __init__(self, variables: Mapping[str, Variable]) -> None:
+        self._names = tuple(variables)
         self._env = cel.NewEnv(
             descriptor_pool=descriptor_pool.Default(),
             variables={
@@ -158,10 +159,12 @@ class Environment:
         try:
             expression = self._env.compile(text)
         except _FAILURES as error:
-            raise _refusal(str(error)) from None
+            raise _refusal(str(error), self._names) from None
         found = expression.return_type()
         if found != _TYPES[result]:
-            problem = f"is {_article(found.name().lower())}, where {_article(result)} is wanted"
+            hint = "; compare it with something" if result == "bool" else ""
+            kind = found.name().lower()
+            problem = f"is {_article(kind)}, where {_article(result)} is wanted{hint}"
             raise ExpressionError(line=1, column=1, problem=problem)
         problem = _too_costly(text, expression.serialize())
         if problem:
@@ -210,13 +213,15 @@ def _too_costly(text: str, compiled: bytes) -> str:
     return ""
 
 
-def _refusal(error: str) -> ExpressionError:
+def _refusal(error: str, names: Sequence[str]) -> ExpressionError:
     place = _PLACE.search(error)
     if place is None:
         return ExpressionError(line=0, column=0, problem=_words(error))
     line, column, problem = place.groups()
     return ExpressionError(
-        line=max(int(line), 0), column=max(int(column), 0), problem=_words(problem.strip())
+        line=max(int(line), 0),
+        column=max(int(column), 0),
+        problem=expression_problems.plain(_words(problem.strip()), names),
     )
 
 

@@ -8,6 +8,10 @@ groups; a further one opens, for groups that none works on, only while a full ba
 more lanes make smaller batches (64 callers, 2 cores: 2,830/s with one lane, 1,640 with three).
 So a partition's items are executed in the order of their arrival.
 
+One group commit may give way to another, as jobs do to callers: while that one is at work, or was a
+moment ago, there is one lane, batches are small, and each is followed by a pause as long as itself
+(8 callers while points end: p99 63 ms; 380 with batches of 256 in two lanes; alone 37).
+
 Errors: transient ones repeat the whole batch; any other halves it, left half first, until the
 culprit stands alone. A caller's command is then refused with INTERNAL and an error id; a followed
 event is parked.
@@ -40,6 +44,9 @@ Park: TypeAlias = Callable[[Followed, Exception], Awaitable[None]]
 ATTEMPTS_MAX = 6
 _BACKOFF_FIRST_SECONDS = 0.01
 _BACKOFF_MAX_SECONDS = 1.0
+_MOMENT_SECONDS = 0.2
+_GIVING_WAY_BATCH_MAX = 8
+_PAUSE_SECONDS_MAX = 1.0
 
 logger = structlog.get_logger(__name__)
 
@@ -116,6 +123,7 @@ class GroupCommit:
     event that cannot be applied. `batch_max` counts decisions (`work.weight_of_item`), whose locks
     are held until the last of them; an item that is heavier by itself goes alone. `queue_max` items
     may wait, a caller beyond that is refused; followers leave half of the queue to callers.
+    `gives_way_to` is one whose callers must not wait for what is done here.
     """
 
     def __init__(
@@ -129,6 +137,7 @@ class GroupCommit:
         queue_max: int = 10_000,
         service: str = "",
         ids: Ids | None = None,
+        gives_way_to: "GroupCommit | None" = None,
     ) -> None:
         self._execute = execute
         self._route = route
@@ -138,6 +147,8 @@ class GroupCommit:
         self._queue_max = queue_max
         self._service = service
         self._ids = ids or SystemIds()
+        self._gives_way_to = gives_way_to
+        self._ended = -_MOMENT_SECONDS
         self._groups: list[deque[_Entry]] = [deque() for _ in range(lanes_max)]
         self._busy: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -159,6 +170,11 @@ class GroupCommit:
     def lanes(self) -> int:
         """Transactions in flight."""
         return len(self._tasks)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether anything waits or is in flight, or was a moment ago."""
+        return bool(self._tasks) or monotonic() - self._ended < _MOMENT_SECONDS
 
     async def submit(self, command: Item) -> Outcome:
         """Executes one command; raises its refusal."""
@@ -228,8 +244,11 @@ class GroupCommit:
     def _dispatch(self) -> None:
         """Opens lanes: the first for anything, further ones for full batches."""
         self._dispatching = False
-        while len(self._tasks) < self._lanes_max:
-            entries, groups = self._take()
+        lanes_max, batch_max = self._lanes_max, self._batch_max
+        if self._is_giving_way():
+            lanes_max, batch_max = 1, min(batch_max, _GIVING_WAY_BATCH_MAX)
+        while len(self._tasks) < lanes_max:
+            entries, groups = self._take(batch_max)
             if not groups:
                 return
             self._busy |= groups
@@ -240,15 +259,27 @@ class GroupCommit:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _take(self) -> tuple[list[_Entry], set[int]]:
+    def _is_giving_way(self) -> bool:
+        return self._gives_way_to is not None and self._gives_way_to.is_at_work
+
+    def _dispatch_after(self, batch_seconds: float) -> None:
+        """Goes on after a batch: at once, or after a pause for those to whom it gives way."""
+        if self._closed or not self._is_giving_way():
+            self._dispatch()
+            return
+        self._dispatching = True
+        pause = min(batch_seconds, _PAUSE_SECONDS_MAX)
+        asyncio.get_running_loop().call_later(pause, self._dispatch)
+
+    def _take(self, batch_max: int) -> tuple[list[_Entry], set[int]]:
         free = [at for at, group in enumerate(self._groups) if group and at not in self._busy]
         waiting = sum(len(self._groups[at]) for at in free)
-        if not free or (self._tasks and waiting < self._batch_max):
+        if not free or (self._tasks and waiting < batch_max):
             return [], set()
         free.sort(key=lambda at: self._groups[at][0].order)
         taken: list[_Entry] = []
         groups: set[int] = set()
-        room = self._batch_max
+        room = batch_max
         for at in free:
             group = self._groups[at]
             if room <= 0 or (groups and len(group) > room):
@@ -281,7 +312,8 @@ class GroupCommit:
             current = asyncio.current_task()
             if current is not None:
                 self._tasks.discard(current)
-            self._dispatch()
+            self._ended = monotonic()
+            self._dispatch_after(self._ended - started)
 
     async def _settle(self, entries: Sequence[_Entry]) -> None:
         """Executes entries until each has a result; those of one transaction together."""

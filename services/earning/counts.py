@@ -33,7 +33,8 @@ class Counted:
     """What a decision adds to the counts of a member and of the program's budgets.
 
     `type` is that of a recorded activity, empty for a reversal, whose points are negative;
-    `carried` are the new remainders of the currencies that carry one.
+    `carried` are the new remainders of the currencies that carry one; `cut` the budgets that left
+    points out.
     """
 
     place: Place
@@ -41,11 +42,15 @@ class Counted:
     budgets: tuple[tuple[str, int], ...] = ()
     type: str = ""
     carried: tuple[tuple[CurrencyId, Fraction], ...] = ()
+    cut: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
 class Counts:
-    """Counts by key, as they are after the commands folded so far; what is 0 may be missing."""
+    """Counts by key, as they are after the commands folded so far; what is 0 may be missing.
+
+    `budgets_before` are the budgets as they were loaded, those in `locked_budgets` behind a lock.
+    """
 
     caps: dict[CountKey, int] = field(default_factory=dict)
     budgets: dict[BudgetKey, int] = field(default_factory=dict)
@@ -56,6 +61,9 @@ class Counts:
 
     changed_caps: set[CountKey] = field(default_factory=set)
     changed_budgets: set[BudgetKey] = field(default_factory=set)
+    cut_budgets: set[BudgetKey] = field(default_factory=set)
+    budgets_before: dict[BudgetKey, int] = field(default_factory=dict)
+    locked_budgets: set[BudgetKey] = field(default_factory=set)
     changed_carried: set[CarryKey] = field(default_factory=set)
 
     def put(self, counted: Counted, member_key: MemberKey) -> None:
@@ -69,6 +77,8 @@ class Counts:
             budget = (program_id, rule_id)
             self.budgets[budget] = max(0, self.budgets.get(budget, 0) + points)
             self.changed_budgets.add(budget)
+        for rule_id in counted.cut:
+            self.cut_budgets.add((program_id, rule_id))
         if counted.type:
             kind = (program_id, member_key, counted.type)
             self.types[kind] = self.types.get(kind, 0) + 1
@@ -134,6 +144,7 @@ def counted(
         budgets=tuple((cap.cap_id, cap.counted) for cap in found if not cap.period),
         type=type_,
         carried=carried,
+        cut=tuple([cap.cap_id for cap in found if cap.cut and not cap.period]),
     )
 
 

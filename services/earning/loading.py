@@ -3,7 +3,7 @@
 Locks are taken in one order (`store.py`); nothing that a program does not use is loaded.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -33,6 +33,7 @@ from services.earning.commands import (
     VoidHold,
 )
 from services.earning.commands_ledger import ConfirmActivity, SettleWallet
+from services.earning.counts import BudgetKey
 from services.earning.documents import EarningPrograms
 from services.earning.domain import (
     Member,
@@ -44,6 +45,7 @@ from shared.database import Tx
 from shared.ids import Ids, member_key
 
 _C = TypeVar("_C", bound=Command)
+NO_BUDGETS: Mapping[BudgetKey, int] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +68,12 @@ async def load(
     now: datetime,
     *,
     claim: bool,
+    short: Mapping[BudgetKey, int] = NO_BUDGETS,
 ) -> World:
-    """Load what commands are decided over; `claim` also claims and locks what they may change."""
+    """Load what commands are decided over; `claim` also claims and locks what they may change.
+
+    `short` are budgets, with their points, that a batch before found to be about to end.
+    """
     world = World()
     wanted = {each.program_id for each in commands if not isinstance(each, KeepLevel)}
     found = await programs.current(tx, sorted(wanted), now)
@@ -90,6 +96,7 @@ async def load(
         records,
         _only(ReverseActivity, asked),
         {(program_id, member_key) for program_id, member_key, _ in merging},
+        short=short,
         lock=claim,
     )
     return world

@@ -5,7 +5,7 @@ Programs whose rules look up nothing cost no statement.
 
 from collections.abc import Collection, Iterable
 
-from services.earning import counts, store_counts
+from services.earning import counts, store_budgets, store_counts
 from services.earning.commands import RecordActivity, ReverseActivity
 from services.earning.domain import MemberKey, ProgramId
 from services.earning.world import World
@@ -19,9 +19,10 @@ async def load(
     reversals: Iterable[ReverseActivity],
     merging: Collection[counts.Place],
     *,
+    short: store_budgets.Limits,
     lock: bool,
 ) -> None:
-    """Fill `world.counts`; wallets are locked already, budgets are locked here, last.
+    """Fill `world.counts`; wallets are locked already, budgets are last (`store_budgets.py`).
 
     Of members who may become one everything is loaded that ever counted.
     """
@@ -66,4 +67,4 @@ async def load(
     await store_counts.load_profiles(tx, found, profiles)
     for program_id, (members, types) in kinds.items():
         await store_counts.load_types(tx, found, program_id, members, types)
-    await store_counts.lock_budgets(tx, found, budgets, lock=lock)
+    await store_budgets.load(tx, found, budgets, limits=world.budgets(), short=short, lock=lock)

@@ -11,9 +11,11 @@ from typing import cast
 
 from services.earning import deciding, deciding_waiting, loading, store_writes, wire
 from services.earning.commands import Command, RecordActivity
+from services.earning.counts import BudgetKey
 from services.earning.decisions import Changes
 from services.earning.documents import EarningPrograms
 from services.earning.events import Recorded
+from services.earning.store_budgets import BudgetsShort
 from services.earning.world import World
 from shared.batches import Run
 from shared.database import Tx
@@ -28,10 +30,13 @@ class EarningWork:
     def __init__(self, programs: EarningPrograms, ids: Ids) -> None:
         self._programs = programs
         self._ids = ids
+        self._short: dict[BudgetKey, int] = {}
 
     async def load(self, tx: Tx, commands: Sequence[Command], now: datetime) -> World:
         """Claim, lock and load what the commands are about."""
-        return await loading.load(tx, self._programs, self._ids, commands, now, claim=True)
+        return await loading.load(
+            tx, self._programs, self._ids, commands, now, claim=True, short=self._short
+        )
 
     async def preview(
         self, tx: Tx, commands: Sequence[RecordActivity], now: datetime
@@ -60,7 +65,11 @@ class EarningWork:
         """Write what the commands changed."""
         if world.waiting:
             deciding_waiting.close(world, run)
-        await store_writes.save(tx, world)
+        try:
+            await store_writes.save(tx, world)
+        except BudgetsShort as short:
+            self._short |= short.budgets
+            raise
 
     def answer_type(self, command: Command) -> type[object]:
         """Type of the command's answer."""

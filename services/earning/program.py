@@ -14,7 +14,7 @@ from services.earning import program_currencies, program_referral, program_rules
 from services.earning.domain import CurrencyId, ProgramId, ReversalPolicy
 from services.earning.rules import HouseholdPolicy, Program, Rules
 from services.earning.stacking import MultiplierPolicy, Rounding
-from shared import errors
+from shared import errors, zones
 from shared.errors import Violation
 from shared.rpc import validation
 
@@ -116,7 +116,10 @@ def _rules(
 
 def check(document: pb.EarningProgram) -> None:
     """Refuse InvalidProgram with everything that is wrong with a document."""
-    found = tuple(_complaints(document))
+    misshapen = validation.violations(document)
+    wrong = {each.field for each in misshapen}
+    meant = (each for each in _complaints(document) if each.field not in wrong)
+    found = (*misshapen, *meant)
     if found:
         raise InvalidProgram(violations=found)
 
@@ -129,17 +132,8 @@ def check_follows(document: pb.EarningProgram, before: pb.EarningProgram) -> Non
 
 
 def _complaints(document: pb.EarningProgram) -> Iterator[Violation]:
-    yield from validation.violations(document)
-    if document.time_zone and not _is_zone(document.time_zone):
-        yield Violation(field="time_zone", description=f"{document.time_zone} is no IANA time zone")
+    if document.time_zone and (wrong := zones.complaint(document.time_zone)):
+        yield Violation(field="time_zone", description=wrong)
     yield from program_currencies.complaints(document)
     yield from program_rules.complaints(document)
     yield from program_referral.complaints(document)
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (KeyError, OSError, ValueError):  # not found, a folder, or no name of a file
-        return False
-    return True

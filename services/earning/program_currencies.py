@@ -63,6 +63,13 @@ def complaints(document: pb.EarningProgram) -> Iterator[Violation]:
             yield Violation(
                 field=f"{path}.reminder_days", description="0 means none and stands alone"
             )
+        for number, text in enumerate(currency.expiry.fixed_dates.dates):
+            # 2028 is a leap year; 29 February is kept on the last of February in others.
+            if not is_date(f"2028-{text}"):
+                yield Violation(
+                    field=f"{path}.expiry.fixed_dates.dates[{number}]",
+                    description=f"no year has a {text}; the last of February is 02-29",
+                )
         floors = {pb.ROUNDING_UNSPECIFIED, pb.ROUNDING_FLOOR}
         if currency.carry_remainder and document.rounding not in floors:
             yield Violation(

@@ -277,6 +277,11 @@ class Rules:
         return bool(self.caps or self.carries or any(rule.is_limited for rule in self.rules))
 
     @cached_property
+    def budgets(self) -> Mapping[str, int]:
+        """The points of the rules that have a budget."""
+        return {rule.rule_id: rule.budget for rule in self.rules if rule.budget}
+
+    @cached_property
     def segments(self) -> frozenset[str]:
         """The segments that rules name."""
         return frozenset().union(*[rule.segments for rule in self.rules])

@@ -6,12 +6,11 @@ from fractions import Fraction
 import sqlalchemy as sa
 
 from services.earning import store_members, tables
-from services.earning.counts import BudgetKey, CarryKey, CountKey, Counts, Place
+from services.earning.counts import CarryKey, CountKey, Counts, Place
 from services.earning.domain import ProgramId
 from shared.database import Tx
 
 _COUNT = ("program_id", "member_key", "cap_id", "period")
-_BUDGET = ("program_id", "rule_id")
 _REMAINDER = ("program_id", "member_key", "currency_id")
 _MEMBER = ("program_id", "member_key")
 
@@ -42,19 +41,6 @@ async def load_caps(tx: Tx, counts: Counts, keys: Collection[CountKey]) -> None:
     for row in await tx.select(tables.cap_counts, list(keys), key=_COUNT):
         key = (row.program_id, row.member_key, row.cap_id, row.period)
         counts.caps[key] = row.points
-
-
-async def lock_budgets(tx: Tx, counts: Counts, keys: Collection[BudgetKey], *, lock: bool) -> None:
-    """What rules with a budget gave, locked last of all aggregates in the order of their keys."""
-    ordered = sorted(keys)
-    if lock and ordered:
-        await tx.insert(
-            tables.budgets,
-            [{"program_id": key[0], "rule_id": key[1], "points": 0} for key in ordered],
-            ignore_conflicts=True,
-        )
-    for row in await tx.select(tables.budgets, ordered, key=_BUDGET, lock=lock):
-        counts.budgets[row.program_id, row.rule_id] = row.points
 
 
 async def load_remainders(tx: Tx, counts: Counts, keys: Collection[CarryKey]) -> None:
@@ -95,7 +81,7 @@ async def load_profiles(tx: Tx, counts: Counts, places: Collection[Place]) -> No
 
 
 async def save(tx: Tx, counts: Counts) -> None:
-    """Write what a batch counted."""
+    """Write what a batch counted of members."""
     await tx.upsert(
         tables.cap_counts,
         [
@@ -104,14 +90,6 @@ async def save(tx: Tx, counts: Counts) -> None:
         ],
         key=_COUNT,
         update=("points",),
-    )
-    await tx.update(
-        tables.budgets,
-        [
-            {"program_id": key[0], "rule_id": key[1], "points": counts.budgets[key]}
-            for key in sorted(counts.changed_budgets)
-        ],
-        key=_BUDGET,
     )
     await tx.upsert(
         tables.remainders,

@@ -8,6 +8,7 @@ from services.earning import (
     refusals_keys,
     rows,
     rows_reversals,
+    store_budgets,
     store_counts,
     store_further,
     store_households,
@@ -36,7 +37,7 @@ _LEVEL = (*_MEMBER, "ladder_id", "effective_time")
 
 
 async def save(tx: Tx, world: World) -> None:
-    """Write what a batch changed, one statement for each table and kind."""
+    """Write what a batch changed, one statement for each table and kind. Raises BudgetsShort."""
     await _save_members(tx, world)
     await store_members.save(tx, world)
     await _save_wallets(tx, world)
@@ -54,6 +55,7 @@ async def save(tx: Tx, world: World) -> None:
         await store_referrals.save(tx, world.referrals)
     if world.households is not None:
         await store_households.save(tx, world.households)
+    await store_budgets.save(tx, world.counts, world.budgets())
 
 
 async def _save_members(tx: Tx, world: World) -> None:

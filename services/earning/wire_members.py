@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from hashlib import sha256
 from typing import TypeAlias
-from zoneinfo import ZoneInfo
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -25,7 +24,7 @@ from services.earning.commands_members import (
 )
 from services.earning.domain import MemberId, ProgramId
 from services.earning.member_records import MemberIdentifier, MemberRecord, MemberState, Profile
-from shared import errors
+from shared import errors, zones
 from shared.errors import Violation
 
 OneMember: TypeAlias = (
@@ -150,22 +149,14 @@ def _wrong(profile: member_pb2.MemberProfile, field: str) -> Iterator[Violation]
         yield Violation(
             field=f"{field}.birth_date", description="is no day of a calendar, with its year"
         )
-    if profile.time_zone and not _is_zone(profile.time_zone):
-        yield Violation(field=f"{field}.time_zone", description="is no IANA time zone")
+    if profile.time_zone and (wrong := zones.complaint(profile.time_zone)):
+        yield Violation(field=f"{field}.time_zone", description=wrong)
 
 
 def _is_day(day: Date) -> bool:
     try:
         date(day.year, day.month, day.day)
     except (ValueError, OverflowError):
-        return False
-    return True
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (KeyError, OSError, ValueError):  # not found, a folder, or no name of a file
         return False
     return True
 

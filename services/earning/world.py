@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import TypeAlias
 
 from services.earning.commands import KeepLevel
-from services.earning.counts import Counts
+from services.earning.counts import BudgetKey, Counts
 from services.earning.decisions import Changes
 from services.earning.domain import (
     ActivityId,
@@ -111,6 +111,15 @@ class World:
     def owner(self, program_id: ProgramId, member_key: MemberKey) -> MemberKey:
         """Whoever has what was a member's: itself, or whom it was merged into."""
         return self.merged.get((program_id, member_key), member_key)
+
+    def budgets(self) -> dict[BudgetKey, int]:
+        """The points of all budgets of the programs."""
+        return {
+            (program_id, rule_id): points
+            for program_id, program in self.programs.items()
+            for rules in (program.rules, *program.others)
+            for rule_id, points in rules.budgets.items()
+        }
 
     def put(self, state: Changes) -> None:
         """Take what a decision changed."""

@@ -5,11 +5,11 @@ designer wrote it: `challenges[0].rewards.badge_id`.
 """
 
 from collections.abc import Iterable, Iterator
-from zoneinfo import ZoneInfo
 
 from guerdon.earning.v1.activity_pb2 import Activity, LineItem
 from guerdon.gamification.v1 import program_pb2 as pb
 from services.gamification.domain import InvalidProgram
+from shared import zones
 from shared.errors import Violation
 from shared.expressions import Environment, ExpressionError, Result
 from shared.rpc import validation
@@ -31,8 +31,8 @@ def check(document: pb.GamificationProgram) -> None:
 
 def _complaints(document: pb.GamificationProgram) -> Iterator[Violation]:
     yield from validation.violations(document)
-    if document.time_zone and not _is_zone(document.time_zone):
-        yield Violation(field="time_zone", description=f"{document.time_zone} is no IANA time zone")
+    if document.time_zone and (wrong := zones.complaint(document.time_zone)):
+        yield Violation(field="time_zone", description=wrong)
     yield from _repeated(
         (f"badges[{at}].badge_id", x.badge_id) for at, x in enumerate(document.badges)
     )
@@ -92,11 +92,3 @@ def _repeated(ids: Iterable[tuple[str, str]]) -> Iterator[Violation]:
         if value and value in seen:
             yield Violation(field=field, description=f"{value} is there already")
         seen.add(value)
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (KeyError, OSError, ValueError):  # not found, a folder, or no name of a file
-        return False
-    return True

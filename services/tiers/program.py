@@ -19,6 +19,7 @@ from services.tiers.ladders import (
     TiersProgram,
     UpgradeEffective,
 )
+from shared import zones
 from shared.errors import Violation
 from shared.expressions import Condition, Environment, ExpressionError
 from shared.rpc import validation
@@ -53,8 +54,8 @@ def check(document: pb.TiersProgram) -> None:
 
 def _complaints(document: pb.TiersProgram) -> Iterator[Violation]:
     yield from validation.violations(document)
-    if document.time_zone and not _is_zone(document.time_zone):
-        yield Violation(field="time_zone", description=f"{document.time_zone} is no IANA time zone")
+    if document.time_zone and (wrong := zones.complaint(document.time_zone)):
+        yield Violation(field="time_zone", description=wrong)
     yield from _repeated(
         (f"ladders[{at}].ladder_id", ladder.ladder_id) for at, ladder in enumerate(document.ladders)
     )
@@ -88,14 +89,6 @@ def _repeated(ids: Iterable[tuple[str, str]]) -> Iterator[Violation]:
         if value and value in seen:
             yield Violation(field=field, description=f"{value} is there already")
         seen.add(value)
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (KeyError, OSError, ValueError):  # not there, a folder, no name of a file
-        return False
-    return True
 
 
 def _ladder(ladder: pb.Ladder) -> Ladder:

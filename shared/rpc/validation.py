@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from buf.validate import validate_pb2
 from shared import errors
+from shared.rpc import wording
 
 _validator = protovalidate.Validator()
 _SECONDS_MIN, _SECONDS_MAX, _NANOS_MAX = -62_135_596_800, 253_402_300_799, 999_999_999
@@ -28,11 +29,15 @@ def violations(message: Message, received: bytes | None = None) -> tuple[errors.
     `received` are the bytes that the message was parsed from, where they are at hand.
     Items of a batch and documents (marked IGNORE_ALWAYS) are left to a call of their own.
     """
-    found = _validator.collect_violations(message)
-    told = [
-        errors.Violation(field=_path(violation.proto), description=_words(violation.proto))
-        for violation in found
-    ]
+    told: list[errors.Violation] = []
+    missing: set[str] = set()
+    for found in _validator.collect_violations(message):
+        path = _path(found.proto)
+        if found.proto.rule_id == "string.min_len":
+            missing.add(path)
+        elif path in missing:
+            continue  # a text that is not there has no form either
+        told.append(errors.Violation(field=path, description=wording.words(message, found)))
     for find in _times(message.DESCRIPTOR):
         told.extend(find(message, ""))
     # A zero byte is mostly a number: only then is it worth looking for one in the text.
@@ -149,7 +154,3 @@ def _path(violation: object) -> str:
         if subscript is not None:
             parts.append(f"[{getattr(subscript, 'value', subscript)}]")
     return "".join(parts)
-
-
-def _words(violation: object) -> str:
-    return str(violation.message or violation.rule_id)  # type: ignore[attr-defined]

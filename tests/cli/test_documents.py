@@ -99,7 +99,10 @@ CHANGED = [
     (
         "a list where a mapping is wanted",
         ("base: {points: 1, per_amount_minor: 100}", "base: [1, 100]"),
-        "earning.yaml:19: rules[0].base: must be a mapping with the fields of BasePoints",
+        (
+            "earning.yaml:19: rules[0].base: must be a mapping with the fields of BasePoints: "
+            "points, per_amount_minor"
+        ),
     ),
     (
         "a mapping where a list is wanted",
@@ -165,6 +168,53 @@ CHANGED = [
         "earning.yaml:17: rules[0].activity_types[0]: must not be empty",
     ),
     (
+        "an octal number",
+        ("points: 1, per", "points: 010, per"),
+        (
+            "earning.yaml:19: rules[0].base.points: '010' is not a whole number in decimal digits, "
+            "as 10 is"
+        ),
+    ),
+    (
+        "a number of minutes",
+        ("points: 1, per", "points: 1:30, per"),
+        (
+            "earning.yaml:19: rules[0].base.points: '1:30' is not a whole number in decimal "
+            "digits, as 10 is"
+        ),
+    ),
+    (
+        "a number in quotes",
+        ("points: 1, per", 'points: "1", per'),
+        "earning.yaml:19: rules[0].base.points: is a text: write 1 without quotes",
+    ),
+    (
+        "a value where a list is wanted",
+        ("activity_types: [purchase]", "activity_types: purchase"),
+        "earning.yaml:17: rules[0].activity_types: must be a list: write [purchase]",
+    ),
+    (
+        "a comma within braces",
+        (
+            "base: {points: 1, per",
+            "schedule: {recurrence: FREQ=WEEKLY;BYDAY=FR,SA}\n    base: {points: 1, per",
+        ),
+        (
+            "earning.yaml:19: rules[0].schedule.SA: RuleSchedule has no field 'SA'; "
+            "a text with a comma in it stands in quotes"
+        ),
+    ),
+    (
+        "a field without a name",
+        ("program_id: giftshop", "? [a, b]\n: c\nprogram_id: giftshop"),
+        "earning.yaml:2: the name of a field must be a single word",
+    ),
+    (
+        "half a character",
+        ("display_name: Points", 'display_name: "\\ud800"'),
+        "earning.yaml:7: currencies[0].display_name: holds half a character",
+    ),
+    (
         "a duration in days",
         ("rounding: ROUNDING_FLOOR", "accepted_past_duration: 5d"),
         (
@@ -205,6 +255,7 @@ def test_a_mistake_is_told_with_file_line_and_field(
         (b"a: 1\nb: \xff\n", "earning.yaml:2: is not UTF-8 text"),
         ("[" * 3000, "earning.yaml:1: is nested too deeply"),
         ("a: *b\n", "earning.yaml:1: found undefined alias 'b'"),
+        ("a:\n\t- b\n", "earning.yaml:2: while scanning for the next token, found character"),
         ("rules: &r\n- *r\n", "earning.yaml:1: rules[0]: must be a mapping with the fields of"),
     ],
 )
@@ -282,3 +333,48 @@ def test_a_file_that_cannot_be_read_is_a_complaint(tmp_path: Path) -> None:
 def test_a_complaint_of_a_service_stands_at_the_nearest_line(field: str, line: int) -> None:
     earning = documents.load(PROGRAMS / "giftshop")[0]
     assert str(earning.complaint(field, "is wrong")).startswith(f"{earning.file}:{line}: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (
+            ("tier_ladder_id: main", "tier_ladder_id: mian"),
+            "tier_ladder_id: tiers.yaml has no ladder mian; did you mean 'main'?",
+        ),
+        (
+            ("levels: [silver]", "levels: [sliver]"),
+            "rules[6].levels[0]: tiers.yaml has no level sliver; did you mean 'silver'?",
+        ),
+        (
+            ("levels: [gold]", "levels: [gold, diamond]"),
+            "rules[7].levels[1]: tiers.yaml has no level diamond; it has ordinary, silver, gold",
+        ),
+    ],
+)
+def test_a_level_that_the_ladder_beside_does_not_have_is_told(
+    tmp_path: Path, change: tuple[str, str], complaint: str
+) -> None:
+    classic = PROGRAMS / "classic"
+    (tmp_path / "tiers.yaml").write_text((classic / "tiers.yaml").read_text(encoding="utf-8"))
+    text = (classic / "earning.yaml").read_text(encoding="utf-8")
+    assert change[0] in text
+    (told,) = complaints(tmp_path, text.replace(*change))
+    line = next(at for at, each in enumerate(text.splitlines(), 1) if change[0] in each)
+    assert told == f"earning.yaml:{line}: {complaint}"
+
+
+@pytest.mark.parametrize(
+    ("style", "line"), [("|", 24), (">", 22), ("", 22)], ids=["as it is", "folded", "plain"]
+)
+def test_a_mistake_in_an_expression_of_several_lines_stands_at_its_line(
+    tmp_path: Path, style: str, line: int
+) -> None:
+    text = GIFTSHOP.splitlines()
+    assert text[21].strip().startswith("condition:")
+    rest = ['      tier == "silver" &&', "      activity.colour == 1"]
+    changed = [*text[:21], f"    condition: {style}", *rest, *text[22:]]
+    (tmp_path / "earning.yaml").write_text("\n".join(changed), encoding="utf-8")
+    (earning,) = documents.load(tmp_path)
+    said = str(earning.complaint("rules[1].condition", "line 2, column 9: no colour"))
+    assert said.startswith(f"{earning.file}:{line}: rules[1].condition: line 2, column 9")

@@ -211,6 +211,54 @@ async def test_a_preview_tells_of_every_rule_why_it_counts_or_not(
     assert second["refused"]["reason"] == "CURRENCY_NOT_ACCEPTED"
 
 
+CAPPED = """\
+program_id: capped
+time_zone: Asia/Shanghai
+currencies: [{currency_id: leaves}]
+money_currency_code: CNY
+multiplier_policy: MULTIPLIER_POLICY_MULTIPLY
+enroll_unknown_members: true
+caps: [{cap_id: order, period: PERIOD_ACTIVITY, points: 300}]
+rules:
+  - rule_id: yuan
+    base: {points: 1, per_amount_minor: 100}
+  - rule_id: double
+    multiplier: {numerator: 2, denominator: 1}
+  - rule_id: party
+    condition: activity.attributes["guests"].integer_value > 4
+    bonus: {points: 50}
+"""
+ORDER = """\
+- activity_id: a1
+  member_id: ann
+  type: purchase
+  source: shop
+  occurred_time: 2026-07-01T12:00:00+08:00
+  payment: {amount_minor: 20000, currency_code: CNY}
+"""
+
+
+async def test_a_preview_says_what_each_rule_brings_what_a_cap_cuts_and_what_fails(
+    peers: tuple[Path, Peers], tmp_path: Path
+) -> None:
+    (tmp_path / "earning.yaml").write_text(CAPPED)
+    order = tmp_path / "order" / "order.yaml"
+    order.parent.mkdir()
+    order.write_text(ORDER)
+    applied = await guerdon("apply", tmp_path, "--var", peers[0])
+    assert applied.returncode == 0, applied.stderr
+    done = await guerdon("preview", "capped", order, "--var", peers[0])
+    assert "a1: purchase of ann would earn 300 leaves" in done.stdout
+    assert "points wanted 400" in done.stdout
+    assert "cap order of activity: 300 of 300 points that were left; what is above" in done.stdout
+    rows = [line.split() for line in done.stdout.splitlines() if line.lstrip()[:1] in {"✓", "·"}]
+    # The cap takes from both alike: 200 and 200 become 150 and 150.
+    assert [row[:3] for row in rows[:1]] == [["✓", "yuan", "150"]]
+    assert rows[1][:4] == ["✓", "double", "x2", "150"]
+    assert rows[2][:2] == ["·", "party"]
+    assert "failed" in done.stdout
+
+
 async def test_a_wrong_activity_is_told_with_its_line_and_nothing_is_asked(
     peers: tuple[Path, Peers], tmp_path: Path
 ) -> None:

@@ -133,7 +133,7 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
     ("RollbackTiersProgram", {"version": 99}, "NOT_FOUND PROGRAM_VERSION_NOT_FOUND", "", "99"),
     # enums
     ("CreateReward", {"reward.kind": 77}, VIOLATED, "reward.kind", "defined"),
-    ("CreateReward", {"reward.kind": 0}, VIOLATED, "reward.kind", "must not be in list [0]"),
+    ("CreateReward", {"reward.kind": 0}, VIOLATED, "reward.kind", "one of KIND_"),
     # amounts
     *(
         (name, {path: value}, VIOLATED, path, f"less than or equal to {limit}")
@@ -156,7 +156,7 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
     ),
     ("HoldPoints", {"points": 0}, VIOLATED, "points", "greater than or equal to 1"),
     ("TransferPoints", {"points": 0}, VIOLATED, "points", "greater than or equal to 1"),
-    ("AdjustPoints", {"points": 0}, VIOLATED, "points", "must not be in list [0]"),
+    ("AdjustPoints", {"points": 0}, VIOLATED, "points", "must not be 0"),
     ("AdjustPoints", {"points": -E12 - 1}, VIOLATED, "points", "-1000000000000"),
     ("AdjustPoints", {"points": E12 + 1}, VIOLATED, "points", "1000000000000"),
     ("AdjustPoints", {"actor": ""}, VIOLATED, "actor", "1"),

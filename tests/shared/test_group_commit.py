@@ -39,7 +39,12 @@ class Recorder:
         return [Outcome(answer=each) for each in batch]
 
     def group(
-        self, *, lanes_max: int = 1, batch_max: int = 10, queue_max: int = 1_000
+        self,
+        *,
+        lanes_max: int = 1,
+        batch_max: int = 10,
+        queue_max: int = 1_000,
+        gives_way_to: GroupCommit | None = None,
     ) -> GroupCommit:
         return GroupCommit(
             self.execute,
@@ -47,6 +52,7 @@ class Recorder:
             lanes_max=lanes_max,
             batch_max=batch_max,
             queue_max=queue_max,
+            gives_way_to=gives_way_to,
         )
 
 
@@ -154,6 +160,64 @@ async def test_a_batch_counts_what_a_command_weighs() -> None:
     held.set()
     await asyncio.gather(first, others)
     assert [len(batch) for batch in recorder.batches] == [1, 2, 7, 1]
+
+
+# Giving way ---------------------------------------------------------------------------------------
+
+
+async def test_alone_one_that_gives_way_works_in_full_batches_and_all_lanes() -> None:
+    callers, jobs = Recorder(), Recorder()
+    group = jobs.group(lanes_max=2, batch_max=50, gives_way_to=callers.group())
+    await group.submit_many(adds(200))
+    assert [len(batch) for batch in jobs.batches] == [50, 50, 50, 50]
+    assert jobs.running_max == 2
+
+
+async def test_while_callers_are_at_work_jobs_take_small_batches_one_at_a_time() -> None:
+    held = asyncio.Event()
+    callers, jobs = Recorder(held), Recorder()
+    first = callers.group()
+    group = jobs.group(lanes_max=2, batch_max=50, gives_way_to=first)
+    calling = asyncio.create_task(first.submit(adds(1)[0]))
+    await until(lambda: first.is_at_work)
+    working = asyncio.create_task(group.submit_many(adds(40)))
+    await until(lambda: len(jobs.batches) == 1 and not jobs.running)
+    await until(lambda: group.lanes == 0)
+    assert group.waiting == 32  # the machine is the callers' for as long as the batch took
+    await working
+    assert [len(batch) for batch in jobs.batches] == [8, 8, 8, 8, 8]
+    assert jobs.running_max == 1
+    held.set()
+    await calling
+
+
+async def test_callers_are_at_work_for_a_moment_after_their_last_call() -> None:
+    callers, jobs = Recorder(), Recorder()
+    first = callers.group()
+    group = jobs.group(batch_max=50, gives_way_to=first)
+    assert not first.is_at_work
+    await first.submit(adds(1)[0])
+    await group.submit_many(adds(50))
+    assert len(jobs.batches[0]) == 8
+    await until(lambda: not first.is_at_work)
+    await group.submit_many(adds(50))
+    assert len(jobs.batches[-1]) == 50
+
+
+async def test_one_that_gives_way_and_is_closed_pauses_no_more() -> None:
+    held = asyncio.Event()
+    callers, jobs = Recorder(held), Recorder()
+    first = callers.group()
+    group = jobs.group(batch_max=50, gives_way_to=first)
+    calling = asyncio.create_task(first.submit(adds(1)[0]))
+    await until(lambda: first.is_at_work)
+    working = asyncio.create_task(group.submit_many(adds(40)))
+    await until(lambda: group.lanes == 1)
+    await group.close()
+    assert sum(map(len, jobs.batches)) == 40
+    assert len(await working) == 40
+    held.set()
+    await calling
 
 
 # Overload, cancellation, closing -----------------------------------------------------------------

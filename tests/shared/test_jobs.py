@@ -72,6 +72,36 @@ async def test_a_job_that_nobody_waits_for_is_done_and_not_counted() -> None:
     assert seals.pieces == [2, 1]
 
 
+async def test_what_nobody_waits_for_lets_the_other_jobs_pass() -> None:
+    points, seals = Pile(6), Pile(3)
+    done: list[str] = []
+
+    async def book() -> int:
+        await asyncio.sleep(0)
+        done.append("points")
+        return await points.run()
+
+    async def seal() -> int:
+        done.append("seals")
+        return await seals.run()
+
+    jobs = [
+        Job(name="points", due=points.due, run=book),
+        Job(name="seals", due=seals.due, run=seal, awaited=False),
+    ]
+    async with _running(JobRunner(jobs)):
+        await seals.done.wait()
+    assert done == ["points", "points", "points", "seals", "seals"]
+
+
+async def test_what_nobody_waits_for_is_done_though_another_job_fails() -> None:
+    bad, seals = Pile(1, failures=1), Pile(1)
+    jobs = [bad.job(), Job(name="seals", due=seals.due, run=seals.run, awaited=False)]
+    async with _running(JobRunner(jobs)):
+        await seals.done.wait()
+    assert (bad.pieces, seals.pieces) == ([], [1])
+
+
 async def test_a_wake_runs_what_has_become_due_without_waiting_for_the_poll() -> None:
     pile = Pile()
     runner = JobRunner([pile.job()])

@@ -1,13 +1,18 @@
 """What is refused at the edge of every service, and how it is named."""
 
+from collections.abc import Iterator
+
 import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from buf.validate import validate_pb2
 from guerdon.clock.v1 import clock_service_pb2 as clock_pb
 from guerdon.feed.v1 import feed_service_pb2 as pb
 from shared import errors
-from shared.rpc import validation
+from shared.rpc import validation, wording
+from tests.cluster.calling import methods
 
 FAR = Timestamp(seconds=10**15)
 
@@ -78,3 +83,25 @@ def test_bytes_may_hold_zeros() -> None:
 def test_all_violations_are_told_at_once() -> None:
     request = pb.ReadEventsRequest(partition=-1, page_size=-1, after_position=-1)
     assert sorted(paths(request)) == ["after_position", "page_size", "partition"]
+
+
+def test_every_pattern_of_the_protos_has_words() -> None:
+    found = {
+        field.GetOptions().Extensions[validate_pb2.field].string.pattern
+        or field.GetOptions().Extensions[validate_pb2.field].repeated.items.string.pattern
+        for method in methods()
+        for kind in (method.descriptor.input_type, method.descriptor.output_type)
+        for field in _fields(kind, set())
+    } - {""}
+    assert len(found) > 8
+    assert found - wording.PATTERNS.keys() == set()
+
+
+def _fields(kind: Descriptor, seen: set[str]) -> Iterator[FieldDescriptor]:
+    if kind.full_name in seen:
+        return
+    seen.add(kind.full_name)
+    for field in kind.fields:
+        yield field
+        if field.message_type is not None:
+            yield from _fields(field.message_type, seen)
