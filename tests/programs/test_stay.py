@@ -1,7 +1,7 @@
 """The hotel: points for nights and for spending, through the public API."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -58,6 +58,29 @@ async def test_a_level_and_the_quiet_season_add_up(peers: Peers) -> None:
     winter = stay("bob", 1, ("room", 100), when=autumn)
     # Silver by a quarter and the season by one: 1 + 1/4 + 1 on 500 + 1,000 points.
     assert await earned(peers, "stay", winter) == [3_375]
+
+
+async def test_points_of_a_stay_can_be_spent_two_days_later_and_live_on_with_each_stay(
+    peers: Peers,
+) -> None:
+    begin = at("2026-11-12T12:00", PARIS)
+    await replay.advance_clocks(peers, begin)
+    await earned(peers, "stay", stay("ema", 2, when=begin))
+    wallet = pb.GetWalletRequest(program_id="stay", member_id="ema")
+    assert (await peers.earning.GetWallet(wallet)).wallet.points_pending == 3_000
+    await replay.advance_clocks(peers, begin + timedelta(days=2))
+    assert await available(peers, "stay", "ema") == 3_000
+    later = begin + timedelta(days=30)
+    await replay.advance_clocks(peers, later)
+    await earned(peers, "stay", stay("ema", 1, when=later))
+    await replay.advance_clocks(peers, later + timedelta(days=2))
+    seen = (await peers.earning.GetWallet(wallet)).wallet
+    assert seen.points_available == 4_000
+    # All of them live a year and a half from the last stay on.
+    ends = {
+        each.expire_time.ToDatetime(tzinfo=UTC).astimezone(PARIS).date() for each in seen.expiring
+    }
+    assert ends == {date(2028, 6, 15)}
 
 
 async def test_points_of_a_stay_wait_two_days_and_a_stay_without_nights_is_kept(

@@ -1,7 +1,7 @@
 """The airline and the alliance: two currencies of points in one program, through the API."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import grpc
@@ -134,6 +134,63 @@ async def test_each_brand_gives_its_own_points_and_both_together_more(
 async def test_other_money_earns_by_the_rate_of_its_day_in_each_currency(peers: Peers) -> None:
     swiss = basket("eve", ("florist", 100), ("bakery", 10), currency="CHF")
     assert await recorded(peers, "alliance", swiss) == {"petals": 105 + 20, "crumbs": 31}
+
+
+async def test_what_is_brought_back_to_one_brand_takes_its_points_and_its_share_of_the_extra(
+    peers: Peers,
+) -> None:
+    both = basket("fee", ("florist", 20), ("bakery", 5), name="fee-1")
+    assert await recorded(peers, "alliance", both) == {"petals": 40, "crumbs": 15}
+    order = pb.ReversalOrder(reversal_id="r-fee", activity_id="fee-1")
+    order.lines.lines.add(line_number=2, quantity=1)
+    order.occurred_time.FromDatetime(JUNE)
+    request = pb.ReverseActivityRequest(program_id="alliance", order=order)
+    reversal = (await peers.earning.ReverseActivity(request)).reversal
+    # A fifth of the 20 petals for a basket of both stood on the bread.
+    further = {each.currency_id: each.points for each in reversal.further_reversals}
+    assert (reversal.points, further) == (4, {"crumbs": 15})
+    assert await wallet(peers, "alliance", "fee", "petals") == 36
+    assert await wallet(peers, "alliance", "fee", "crumbs") == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "currency", "zone", "end"),
+    [
+        # Recorded on 30 June 2026 in Europe: the day counts on which points become available.
+        ("miles", "miles", LONDON, "2029-07-01T00:00:00+01:00"),
+        ("miles", "status", LONDON, "2027-01-01T00:00:00+00:00"),
+        ("alliance", "petals", BERLIN, "2027-07-01T00:00:00+02:00"),
+        ("alliance", "crumbs", BERLIN, "2027-01-01T00:00:00+01:00"),
+    ],
+)
+async def test_points_of_each_currency_end_on_a_day_of_their_own(
+    peers: Peers, program: str, currency: str, zone: ZoneInfo, end: str
+) -> None:
+    member = f"g-{currency}"
+    made = (
+        flight(member, 700, "M")
+        if program == "miles"
+        else basket(member, ("florist", 7), ("bakery", 7))
+    )
+    await recorded(peers, program, made)
+    request = pb.GetWalletRequest(program_id=program, member_id=member, currency_id=currency)
+    (expiring,) = (await peers.earning.GetWallet(request)).wallet.expiring
+    moment = expiring.expire_time.ToDatetime(tzinfo=UTC).astimezone(zone)
+    assert moment.isoformat() == end
+
+
+async def test_a_flight_without_its_miles_is_recorded_and_says_what_failed(peers: Peers) -> None:
+    made = activity("hal", 0, when=JUNE, kind="flight", source="own")
+    made.attributes["fare"].string_value = "C"
+    request = pb.RecordActivityRequest(program_id="miles", activity=made)
+    record = (await peers.earning.RecordActivity(request)).record
+    failed = [each.rule_id for each in record.explanation.rules if each.failed]
+    assert (record.points, failed) == (0, ["flown"])
+
+
+async def test_money_without_a_rate_is_refused_by_name(peers: Peers) -> None:
+    with pytest.raises(grpc.aio.AioRpcError, match="USD are not accepted"):
+        await recorded(peers, "alliance", basket("ida", ("florist", 10), currency="USD"))
 
 
 async def test_everything_verifies(peers: Peers) -> None:
