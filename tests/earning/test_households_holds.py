@@ -259,6 +259,71 @@ async def test_what_is_refunded_finds_the_member_that_it_was_merged_into(caller:
     assert await caller.verified() == []
 
 
+async def test_what_is_held_of_a_member_that_is_erased_is_spent_and_comes_back(
+    caller: Caller,
+) -> None:
+    await caller.credit(10, "ann")
+    await caller.credit(10, "bob")
+    await caller.house("ann", "bob")
+    hold = await caller.pool(15)
+    await caller.erase("bob")
+    assert shares(await caller.capture(hold)) == {"ann": (10, 10, 0), "": (5, 5, 0)}
+    assert shares(await caller.refund(hold, 7)) == {"ann": (10, 10, 2), "": (5, 5, 5)}
+    assert await refused(caller.pool(3)) == ("FAILED_PRECONDITION", "INSUFFICIENT_POINTS")
+    assert await caller.verified() == []
+
+
+async def test_whoever_comes_with_the_key_of_a_merged_member_spends_as_the_other_one(
+    caller: Caller,
+) -> None:
+    await caller.credit(10, "ann")
+    await caller.credit(10, "bob")
+    await caller.house("ann", "bob")
+    old_key = (await caller.get("bob")).member_key
+    await caller.merge("bob", "cy")
+    request = pb.HoldPointsRequest(
+        **caller.key(), member_key=old_key, points=15, from_household=True
+    )
+    hold = (await caller.earning.HoldPoints(request)).hold
+    assert sorted(each.points for each in hold.shares) == [5, 10]
+    assert await available(caller, "ann", "cy") == [5, 0]
+    assert await caller.verified() == []
+
+
+async def test_points_of_a_further_currency_are_pooled_too(
+    database_url: str, tmp_path: Path
+) -> None:
+    currencies = [{"currency_id": "points"}, {"currency_id": "miles"}]
+    async with calling(database_url, tmp_path, households=POLICY, currencies=currencies) as caller:
+        for name in ("ann", "bob"):
+            await caller.enroll(name)
+            await caller.earning.CreditPoints(
+                pb.CreditPointsRequest(
+                    **caller.key(),
+                    member_id=name,
+                    currency_id="miles",
+                    points=10,
+                    reason="a gift",
+                )
+            )
+        await caller.house("ann", "bob")
+        request = pb.HoldPointsRequest(
+            **caller.key(), member_id="ann", currency_id="miles", points=15, from_household=True
+        )
+        hold = (await caller.earning.HoldPoints(request)).hold
+        assert (hold.currency_id, shares(hold)) == (
+            "miles",
+            {"ann": (10, 0, 0), "bob": (5, 0, 0)},
+        )
+        balances = (await caller.home("bob")).balances
+        assert [(each.currency_id, each.points_available) for each in balances] == [
+            ("points", 0),
+            ("miles", 5),
+        ]
+        assert await refused(caller.pool(1)) == ("FAILED_PRECONDITION", "INSUFFICIENT_POINTS")
+        assert await caller.verified() == []
+
+
 async def test_points_that_are_held_live_longer_with_their_lot(
     database_url: str, tmp_path: Path
 ) -> None:
