@@ -32,6 +32,11 @@ def integers(values: Sequence[object]) -> str:
     return _with_nulls(values, int, lambda value: int.__repr__(cast("int", value)))
 
 
+def several_integers(values: Sequence[object]) -> str:
+    """Literal of a text[] of literals of integers, for rows that have several of them each."""
+    return texts([integers(cast("Sequence[object]", value)) for value in values])
+
+
 def booleans(values: Sequence[object]) -> str:
     """Literal of a boolean[]."""
     return _with_nulls(values, bool, lambda value: "t" if value else "f")

@@ -136,6 +136,36 @@ class Tx:
         if changed != len(rows):
             raise LostUpdate(f"{table.name}: {changed} of {len(rows)} rows were there")
 
+    async def update_several(
+        self,
+        table: Table,
+        rows: Sequence[Mapping[str, object]],
+        *,
+        key: Sequence[str],
+        several: str,
+    ) -> None:
+        """As `update`, for several rows of each key: `several` is a column, and has integers.
+
+        `{"wallet": "w", "lot": [1, 2], "remaining": 0}` sets what remains in two lots of a wallet.
+        """
+        if not rows:
+            return
+        numbers = [cast("Sequence[int]", row[several]) for row in rows]
+        if self.dialect == "sqlite":
+            each = [
+                {**row, several: number}
+                for row, its in zip(rows, numbers, strict=True)
+                for number in its
+            ]
+            await self.update(table, each, key=(*key, several))
+            return
+        names = tuple(name for name in rows[0] if name not in key and name != several)
+        plan = statements.update_several_plan(table, names, tuple(key), several)
+        values = statements.rows_as_values(rows, (*names, *key, several))
+        changed = await self._connection.change(plan, values)
+        if changed != (wanted := sum(map(len, numbers))):
+            raise LostUpdate(f"{table.name}: {changed} of {wanted} rows were there")
+
     async def increment(
         self,
         table: Table,

@@ -97,6 +97,7 @@ async def _save_wallets(tx: Tx, world: World) -> None:
     await tx.insert(
         tables.lots, [rows.lot_row(key, world.lots[key][lot]) for key, lot in world.made_lots]
     )
+    await _save_ended(tx, world)
     used = world.changed_lots - world.made_lots
     dated = world.dated_lots - world.made_lots
     await tx.update(
@@ -109,6 +110,26 @@ async def _save_wallets(tx: Tx, world: World) -> None:
         [rows.lot_row(key, world.lots[key][lot]) for key, lot in sorted(dated)],
         key=_LOT,
     )
+
+
+async def _save_ended(tx: Tx, world: World) -> None:
+    """Close lots that ended: many of one wallet do so at once.
+
+    What became of one after that, in the same batch, is saved with the lots that were used.
+    """
+    ended = [
+        {
+            "program_id": key[0],
+            "member_key": key[1],
+            "currency_id": key[2],
+            "lot_sequence": sorted(number for number in numbers if not lots[number].remaining),
+            "remaining": 0,
+            "is_open": 0,
+        }
+        for key, numbers in sorted(world.ended_lots.items())
+        for lots in (world.lots[key],)
+    ]
+    await tx.update_several(tables.lots, ended, key=_WALLET, several="lot_sequence")
 
 
 def _used_before(world: World, error: Exception) -> Exception:

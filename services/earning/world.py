@@ -15,6 +15,7 @@ from services.earning.domain import (
     ActivityRecord,
     CurrencyId,
     Entry,
+    EntryType,
     Hold,
     HoldId,
     LevelFrom,
@@ -59,6 +60,7 @@ class World:
     `further_activities` are those made or reversed that earned of further currencies. Nothing of a
     preview (`is_preview`) is ever saved. `referrals` and `households` are there
     if a command may need them.
+    `ended_lots` are those whose points came to their end, whatever was done with them after that.
     `waiting` are reversals that came before their activity, by number; `may_wait` come now.
     """
 
@@ -80,6 +82,7 @@ class World:
     made_lots: set[tuple[WalletKey, int]] = field(default_factory=set)
     changed_lots: set[tuple[WalletKey, int]] = field(default_factory=set)
     dated_lots: set[tuple[WalletKey, int]] = field(default_factory=set)
+    ended_lots: dict[WalletKey, set[int]] = field(default_factory=dict)
     made_activities: set[ActivityKey] = field(default_factory=set)
     reversed_activities: dict[ActivityKey, set[int]] = field(default_factory=dict)
     reversals: list[Reversal] = field(default_factory=list)
@@ -217,6 +220,11 @@ class World:
         if movement.made is not None:
             lots[movement.made.lot_sequence] = movement.made
             self.made_lots.add((key, movement.made.lot_sequence))
+        if movement.entry.type is EntryType.EXPIRE:
+            ended = {lot.lot_sequence: lot for lot in movement.changed}
+            lots.update(ended)
+            self.ended_lots.setdefault(key, set()).update(ended)
+            return
         for lot in movement.changed:
             lots[lot.lot_sequence] = lot
             self.changed_lots.add((key, lot.lot_sequence))

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from guerdon.earning.v1 import events_pb2
 from services.earning import tables
 from services.earning.commands import Command
-from services.earning.domain import CurrencyId, EntryType, Hold
+from services.earning.commands_points import ReinstatePoints
+from services.earning.domain import CurrencyId, EntryType, Hold, MemberId, ProgramId
 from services.earning.expiry import (
     AfterDays,
     CurrencyPolicy,
@@ -34,7 +35,7 @@ from shared.clock import SimulatedClock
 from shared.database import Database
 from shared.work import weight_of_item
 from tests.conftest import open_database
-from tests.earning.nodes import START, Node, opened, order, purchase
+from tests.earning.nodes import PROGRAM, START, Node, opened, order, purchase
 
 POINTS = CurrencyId("points")
 LONDON = ZoneInfo("Europe/London")
@@ -387,6 +388,31 @@ async def test_the_job_goes_by_pieces_and_a_wallet_in_the_way_does_not_stop_it(
     async with dated.database.reading() as tx:
         rows = await tx.fetch(sa.select(tables.wallets))
     assert {(row.available, row.expired, row.next_time) for row in rows} == {(0, 10, None)}
+
+
+async def test_a_lot_that_ends_and_comes_back_in_one_batch_is_saved_as_it_is_then(
+    dated: Node,
+) -> None:
+    for number in (1, 2, 3):
+        await bought(dated, f"a-{number}", number * 100)
+    dated.clock.advance(END)
+    back = ReinstatePoints(
+        program_id=ProgramId(PROGRAM),
+        request_id="r-1",
+        digest="",
+        member_id=MemberId("ann"),
+        currency_id=POINTS,
+        lot_sequence=2,
+        expire_time=END + timedelta(days=5),
+        actor="bea",
+        reason="late",
+        points=150,
+    )
+    await dated.group_commit.submit(back)
+    async with dated.database.reading() as tx:
+        rows = await tx.fetch(sa.select(tables.lots).order_by(tables.lots.c.lot_sequence))
+    assert [(row.remaining, row.is_open) for row in rows] == [(0, 0), (150, 1), (0, 0)]
+    assert await dated.verify() == []
 
 
 async def test_a_wallet_whose_currency_never_ends_is_never_looked_at(node: Node) -> None:

@@ -36,6 +36,19 @@ async def test_every_value_comes_back(postgres_server: str, rows: list[tuple[obj
     assert [tuple(each) for each in found] == rows
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(rows=st.lists(st.lists(st.integers(-(2**63), 2**63 - 1)), min_size=1))
+async def test_integers_of_rows_that_have_several_come_back(
+    postgres_server: str, rows: list[list[int]]
+) -> None:
+    connection = await asyncpg.connect(postgres_server)
+    found = await connection.fetch(
+        "SELECT r::bigint[] FROM unnest($1::text::text[]) AS r", arrays.several_integers(rows)
+    )
+    await connection.close()
+    assert [each[0] for each in found] == rows
+
+
 @pytest.mark.parametrize(
     ("encode", "value"),
     [

@@ -129,6 +129,28 @@ async def test_an_update_must_find_every_row(db: Database) -> None:
     assert await points_of(db, 0) == 4
 
 
+async def test_an_update_of_several_rows_for_each_key_changes_those_and_no_others(
+    db: Database,
+) -> None:
+    await fill(db, 5)
+    async with db.transaction() as tx:
+        await tx.insert(things, [{"program_id": "q", "number": 1}])
+        p, q, none = (
+            {"program_id": name, "number": numbers, "points": points, "open": True}
+            for name, numbers, points in (("p", [3, 1], 7), ("q", [1], 8), ("r", [], 9))
+        )
+        several = {"key": ["program_id"], "several": "number"}
+        await tx.update_several(things, [p, q, none], **several)  # type: ignore[arg-type]
+        await tx.update_several(things, [], **several)  # type: ignore[arg-type]
+    assert [await points_of(db, number) for number in range(5)] == [0, 7, 0, 7, 0]
+    async with db.reading() as tx:
+        found = await tx.select(things, [("q", 1), ("p", 2)], key=KEY, order_by=KEY)
+    assert [(each.points, each.open) for each in found] == [(0, None), (8, True)]
+    with pytest.raises(LostUpdate):
+        async with db.transaction() as tx:
+            await tx.update_several(things, [p, {**q, "number": [1, 2]}], **several)  # type: ignore[arg-type]
+
+
 async def test_an_increment_adds_and_gives_back_the_new_values(db: Database) -> None:
     await fill(db, 3, points=10)
     async with db.transaction() as tx:
