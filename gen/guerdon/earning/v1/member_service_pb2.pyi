@@ -129,7 +129,9 @@ class UpdateMemberResponse(_message.Message):
     MEMBER_FIELD_NUMBER: _builtins.int
     FEED_TOKEN_FIELD_NUMBER: _builtins.int
     feed_token: _builtins.str
-    """The place of the change in the service's feed, for reads that must see it."""
+    """The place of the change in the service's feed, for reads that must see it.
+    Empty when nothing has changed that the feed tells of: profiles are not in it.
+    """
     @_builtins.property
     def member(self) -> _member_pb2.Member:
         """The member after the change."""
