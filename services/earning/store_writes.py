@@ -56,6 +56,8 @@ async def save(tx: Tx, world: World) -> None:
     if world.households is not None:
         await store_households.save(tx, world.households)
     await store_budgets.save(tx, world.counts, world.budgets())
+    # Last, for a batch that is undone above is done again, in parts or with other budgets.
+    failures.count(world.activities[key] for key in world.made_activities)
 
 
 async def _save_members(tx: Tx, world: World) -> None:
@@ -149,7 +151,6 @@ def _used_before(world: World, error: Exception) -> Exception:
 
 async def _save_activities(tx: Tx, world: World) -> None:
     made = [world.activities[key] for key in world.made_activities]
-    failures.count(made)
     await tx.insert(tables.activities, [rows.activity_row(each) for each in made])
     await tx.insert(tables.activity_lines, [row for each in made for row in rows.line_rows(each)])
     changed = {

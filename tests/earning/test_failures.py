@@ -5,7 +5,9 @@ from prometheus_client import REGISTRY
 
 from guerdon.earning.v1.activity_pb2 import AttributeValue
 from services.earning import explanations, wire
+from shared.work import Outcome
 from tests.earning.nodes import PROGRAM, Node, purchase
+from tests.earning.test_forgotten_keys import forgotten
 
 BASE = {"rule_id": "base", "base": {"points": 1, "per_amount_minor": 100}}
 
@@ -54,3 +56,22 @@ async def test_a_condition_that_does_not_fail_is_not_counted(node: Node) -> None
     activity.attributes["party"].CopyFrom(AttributeValue(integer_value=6))
     assert (await node.record(activity)).points == 60
     assert counted("large") == before
+
+
+async def test_a_batch_that_is_undone_and_done_again_counts_each_failure_once(node: Node) -> None:
+    fragile = {
+        "rule_id": "again",
+        "bonus": {"points": 50},
+        "condition": 'activity.attributes["party"].integer_value > 4',
+    }
+    await node.apply(rules=[BASE, fragile])
+    await node.record(purchase("a-2", "m-2", amount=1_000))
+    await forgotten(node)
+    before = counted("again")
+    sent = [
+        wire.record_from_proto(PROGRAM, purchase(f"a-{each}", f"m-{each}", amount=1_000))
+        for each in range(5)
+    ]
+    results = await node.results(sent)
+    assert [isinstance(each, Outcome) for each in results] == [True, True, False, True, True]
+    assert counted("again") == before + 4

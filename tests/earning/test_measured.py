@@ -115,7 +115,7 @@ def test_more_points_than_there_may_be_are_refused() -> None:
     ("measure", "words"),
     [
         ('activity.attributes["fare"].string_value', "is a string, where an int is wanted"),
-        ("activity.milez", "undefined field"),
+        ("activity.milez", "Activity has no field 'milez'"),
         ("1 +", "line 1, column"),
         ("size(member.segments)", "measures the activity alone"),
         ("size(tier)", "measures the activity alone"),
