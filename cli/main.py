@@ -24,6 +24,7 @@ from rich.progress import (
 from cli import (
     auditing_commands,
     households_commands,
+    parked_commands,
     points_commands,
     programs_commands,
     shell,
@@ -346,6 +347,7 @@ def _stages() -> Iterator[Callable[["Stage"], None]]:
 programs_commands.register(app)
 auditing_commands.register(app)
 households_commands.register(app)
+parked_commands.register(app)
 points_commands.register(app)
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from guerdon.earning.v1.referral_service_pb2_grpc import ReferralServiceStub
 from guerdon.earning.v1.seal_service_pb2_grpc import SealServiceStub
 from guerdon.earning.v1.statement_service_pb2_grpc import StatementServiceStub
 from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
+from guerdon.feed.v1.parked_service_pb2_grpc import ParkedServiceStub
 from guerdon.gamification.v1.gamification_service_pb2_grpc import GamificationServiceStub
 from guerdon.gamification.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
 from guerdon.redemption.v1.redemption_service_pb2_grpc import RedemptionServiceStub
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from guerdon.earning.v1.seal_service_pb2_grpc import SealServiceAsyncStub
     from guerdon.earning.v1.statement_service_pb2_grpc import StatementServiceAsyncStub
     from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceAsyncStub
+    from guerdon.feed.v1.parked_service_pb2_grpc import ParkedServiceAsyncStub
     from guerdon.gamification.v1.gamification_service_pb2_grpc import GamificationServiceAsyncStub
     from guerdon.gamification.v1.leaderboard_service_pb2_grpc import LeaderboardServiceAsyncStub
     from guerdon.redemption.v1.redemption_service_pb2_grpc import RedemptionServiceAsyncStub
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peers:
-    """Stubs of the four services; feeds and clocks by the service's name."""
+    """Stubs of the four services; feeds, parked members and clocks by the service's name."""
 
     addresses: Mapping[str, str]
     earning: "EarningServiceAsyncStub"
@@ -62,6 +64,7 @@ class Peers:
     gamification: "GamificationServiceAsyncStub"
     leaderboards: "LeaderboardServiceAsyncStub"
     feeds: Mapping[str, "FeedServiceAsyncStub"]
+    parked: Mapping[str, "ParkedServiceAsyncStub"]
     clocks: Mapping[str, "ClockServiceAsyncStub"]
 
 
@@ -85,6 +88,7 @@ async def connected(addresses: Mapping[str, str]) -> AsyncIterator[Peers]:
             redemption=RedemptionServiceStub(channels["redemption"]),
             gamification=GamificationServiceStub(channels["gamification"]),
             leaderboards=LeaderboardServiceStub(channels["gamification"]),
+            parked={name: ParkedServiceStub(channel) for name, channel in channels.items()},
             feeds={name: FeedServiceStub(channel) for name, channel in channels.items()},
             clocks={name: ClockServiceStub(channel) for name, channel in channels.items()},
         )

@@ -20,7 +20,8 @@ from sqlalchemy import MetaData
 
 from guerdon.clock.v1 import clock_service_pb2_grpc
 from guerdon.feed.v1 import feed_service_pb2 as feed_pb
-from guerdon.feed.v1 import feed_service_pb2_grpc
+from guerdon.feed.v1 import feed_service_pb2_grpc, parked_service_pb2_grpc
+from guerdon.feed.v1 import parked_service_pb2 as parked_pb
 from shared import faults, feed_log, logs, migrate
 from shared.batches import Executor
 from shared.clock import Clock, ClockStore, SystemClock
@@ -32,6 +33,8 @@ from shared.group_commit import GroupCommit
 from shared.ids import Ids, SystemIds
 from shared.intentions import Handler, IntentionWorker
 from shared.jobs import Job, JobRunner
+from shared.parked import Parked
+from shared.parked_servicer import ParkedServicer
 from shared.rpc import client
 from shared.rpc.clock_servicer import SERVICE_NAME as CLOCK_SERVICE
 from shared.rpc.clock_servicer import ClockServicer
@@ -42,6 +45,7 @@ from shared.wakeups import Wakeups
 from shared.work import Followed, Work, partition_of_item
 
 _log = structlog.get_logger(__name__)
+_PARKED_SERVICE = parked_pb.DESCRIPTOR.services_by_name["ParkedService"].full_name
 _FEED_SERVICE = feed_pb.DESCRIPTOR.services_by_name["FeedService"].full_name
 _RETRY_SECONDS = 1.0
 # One is decided while the database writes the other.
@@ -254,8 +258,8 @@ async def start(base: Base[S], writing: Writing, parts: Parts) -> Running:
         metrics_port=settings.metrics_port,
         reuse_port=settings.reuse_port,
     )
-    for adder, servicer, name in parts.servicers:
-        server.add(adder, servicer, name)
+    for each in (*parts.servicers, _parked(base, writing)):
+        server.add(*each)
     server.add(feed_service_pb2_grpc.add_FeedServiceServicer_to_server, feed, _FEED_SERVICE)
     server.add(
         clock_service_pb2_grpc.add_ClockServiceServicer_to_server,
@@ -290,6 +294,16 @@ async def start(base: Base[S], writing: Writing, parts: Parts) -> Running:
                 stack.callback(callback)
 
     return Running(name=base.service, address=server.address, port=server.port, stop=stop)
+
+
+def _parked(
+    base: Base[S], writing: Writing
+) -> tuple[Callable[[Any, grpc.aio.Server], None], object, str]:
+    """The adder, servicer and name of what shows and retries the members that wait."""
+    translates = {source: each.translate for source, each in writing.followers.items()}
+    parked = Parked(base.database, base.tables, writing.group_commit, translates)
+    adder = parked_service_pb2_grpc.add_ParkedServiceServicer_to_server
+    return adder, ParkedServicer(base.database, parked), _PARKED_SERVICE
 
 
 async def _release(base: Base[S], writing: Writing, parts: Parts) -> None:

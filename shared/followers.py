@@ -104,7 +104,7 @@ class Follower:
         self._database = database
         self._cursors = _Cursors(tables.feed_cursors, source, partitions)
         self._sink = sink
-        self._translate = translate
+        self.translate = translate
         self._park = park
         self._partitions = partitions
         self._jitter = jitter
@@ -192,7 +192,7 @@ class Follower:
         skipped = 0  # events that mean nothing here are covered by the next one that is applied
         for event in events:
             try:
-                commands = self._translate(event)
+                commands = self.translate(event)
             except Exception as error:  # noqa: BLE001 - whatever it raised, it is this event's fault
                 await self._settle(ready)
                 ready = []

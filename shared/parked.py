@@ -81,6 +81,11 @@ class Parked:
             events.member_key == sa.bindparam("member"),
         )
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The services whose logs this one follows, in order of their names."""
+        return tuple(sorted(self._translates))
+
     async def members(self, tx: Tx, *, limit: int = 1_000) -> list[ParkedMember]:
         """List the members that wait, those that wait longest first."""
         rows = await tx.fetch(self._list, {"at_most": limit})

@@ -29,13 +29,17 @@ def quiet() -> None:
 
 
 class Command:
-    """`guerdon` about the program of the tests, on the cluster that serves a folder."""
+    """`guerdon` about the program of the tests, on the cluster that serves a folder.
 
-    def __init__(self, var: Path) -> None:
+    `about` are the options that each call has besides.
+    """
+
+    def __init__(self, var: Path, about: tuple[str, ...] = ("--program", "shop")) -> None:
         self._var = var
+        self._about = about
 
     async def _run(self, arguments: tuple[object, ...], columns: int = 120) -> Any:
-        given = [*map(str, arguments), "--program", "shop", "--var", str(self._var)]
+        given = [*map(str, arguments), *self._about, "--var", str(self._var)]
         runner = CliRunner(env={"COLUMNS": str(columns)})
         # A console keeps the width that the environment named when it was made.
         before, shell.out.width = shell.out.width, columns
@@ -50,6 +54,12 @@ class Command:
         """What it prints."""
         done = await self._run(arguments, columns)
         assert done.exit_code == 0, done.stderr
+        return str(done.stdout)
+
+    async def ends(self, status: int, *arguments: object) -> str:
+        """What it prints when it ends with that exit status."""
+        done = await self._run(arguments)
+        assert done.exit_code == status, done.stdout
         return str(done.stdout)
 
     async def answers(self, *arguments: object) -> Any:

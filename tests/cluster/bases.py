@@ -21,6 +21,7 @@ from guerdon.earning.v1 import referral_service_pb2 as referrals
 from guerdon.earning.v1 import seal_service_pb2 as seals
 from guerdon.earning.v1 import statement_service_pb2 as statements
 from guerdon.feed.v1 import feed_service_pb2 as feed
+from guerdon.feed.v1 import parked_service_pb2 as parked
 from guerdon.gamification.v1 import gamification_service_pb2 as gamification
 from guerdon.gamification.v1 import leaderboard_service_pb2 as boards
 from guerdon.gamification.v1 import program_pb2 as gamification_program
@@ -524,6 +525,8 @@ def _of_games(programs: Mapping[str, Message]) -> Valid:
             cursors=[feed.Cursor(partition=0, position=0)], page_size=1
         ),
         "GetHeads": feed.GetHeadsRequest(),
+        "ListParkedMembers": parked.ListParkedMembersRequest(page_size=1),
+        "RetryParkedMember": parked.RetryParkedMemberRequest(source="tiers", member_key="0" * 32),
         "GetClock": clock.GetClockRequest(),
         "AdvanceClock": advance,
     }

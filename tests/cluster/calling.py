@@ -23,7 +23,7 @@ from guerdon.earning.v1 import (
     seal_service_pb2,
     statement_service_pb2,
 )
-from guerdon.feed.v1 import feed_service_pb2
+from guerdon.feed.v1 import feed_service_pb2, parked_service_pb2
 from guerdon.gamification.v1 import gamification_service_pb2, leaderboard_service_pb2
 from guerdon.redemption.v1 import redemption_service_pb2
 from guerdon.tiers.v1 import tiers_service_pb2
@@ -49,7 +49,7 @@ OWNERS: Mapping[str, tuple[Any, ...]] = {
     "redemption": (redemption_service_pb2,),
     "gamification": (gamification_service_pb2, leaderboard_service_pb2),
 }
-SHARED = (feed_service_pb2, clock_service_pb2)
+SHARED = (feed_service_pb2, parked_service_pb2, clock_service_pb2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

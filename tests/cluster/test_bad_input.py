@@ -131,6 +131,17 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
     ("HoldPoints", {"from_household": True}, f"{FORBIDDEN} NOT_IN_HOUSEHOLD", "", "ann"),
     ("GetTiersProgram", {"version": 99}, "NOT_FOUND PROGRAM_VERSION_NOT_FOUND", "", "99"),
     ("RollbackTiersProgram", {"version": 99}, "NOT_FOUND PROGRAM_VERSION_NOT_FOUND", "", "99"),
+    # members that wait
+    (
+        "RetryParkedMember",
+        {"source": "redemption"},
+        "INVALID_ARGUMENT SOURCE_NOT_FOLLOWED",
+        "",
+        "tiers",
+    ),
+    ("RetryParkedMember", {"source": ""}, VIOLATED, "source", "1"),
+    ("RetryParkedMember", {"member_key": "k" * 65}, VIOLATED, "member_key", "64"),
+    ("ListParkedMembers", {"page_size": 1001}, VIOLATED, "page_size", "less than or equal to 1000"),
     # enums
     ("CreateReward", {"reward.kind": 77}, VIOLATED, "reward.kind", "defined"),
     ("CreateReward", {"reward.kind": 0}, VIOLATED, "reward.kind", "one of KIND_"),

@@ -45,6 +45,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "EVENTS_TRIMMED", "domain": "guerdon", "metadata": {"partition": "3", "position": "120"}}
     """
+    ERROR_REASON_SOURCE_NOT_FOLLOWED: _ErrorReason.ValueType  # 5
+    """INVALID_ARGUMENT: the service does not follow that one.
+
+    {"reason": "SOURCE_NOT_FOLLOWED", "domain": "guerdon", "metadata": {"source": "redemption", "followed": "earning, tiers"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -73,5 +78,10 @@ ERROR_REASON_EVENTS_TRIMMED: ErrorReason.ValueType  # 4
 """OUT_OF_RANGE: the log no longer holds all events after the position, the reader has to start from a copy.
 
 {"reason": "EVENTS_TRIMMED", "domain": "guerdon", "metadata": {"partition": "3", "position": "120"}}
+"""
+ERROR_REASON_SOURCE_NOT_FOLLOWED: ErrorReason.ValueType  # 5
+"""INVALID_ARGUMENT: the service does not follow that one.
+
+{"reason": "SOURCE_NOT_FOLLOWED", "domain": "guerdon", "metadata": {"source": "redemption", "followed": "earning, tiers"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
