@@ -52,6 +52,8 @@ _RETRY_SECONDS = 1.0
 _JOBS_LANES = 2
 # Callers wait for what a batch does in one go.
 _JOBS_BATCH_MAX = 64
+# Jobs hand over a piece at a time, whatever the number of callers who may wait.
+_JOBS_QUEUE_MAX = 10_000
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -193,7 +195,7 @@ def write_path(
             park=park,
             lanes_max=1 if database.dialect == "sqlite" else lanes,
             batch_max=batch_max,
-            queue_max=settings.queue_max,
+            queue_max=settings.queue_max if callers is None else _JOBS_QUEUE_MAX,
             service=service,
             ids=base.ids,
             gives_way_to=callers,

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import grpc
 import pytest
@@ -323,7 +323,11 @@ class Caller:
 
 @asynccontextmanager
 async def calling(database_url: str, tmp_path: Path, **changes: object) -> AsyncIterator[Caller]:
-    """A caller of a running service with the program `shop`."""
+    """A caller of a running service with the program `shop`.
+
+    Changes are the program's, but for `queue_max`.
+    """
+    queue_max = cast("int", changes.pop("queue_max", 10_000))
     async with publishing(f"sqlite:///{tmp_path}/tiers.db") as publisher:
         running = await service.start(
             Settings(
@@ -334,6 +338,7 @@ async def calling(database_url: str, tmp_path: Path, **changes: object) -> Async
                 clock="simulated",
                 clock_start=START.isoformat(),
                 log_level="error",
+                queue_max=queue_max,
             )
         )
         try:

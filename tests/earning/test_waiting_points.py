@@ -12,6 +12,8 @@ from guerdon.clock.v1 import clock_service_pb2 as clock_pb
 from guerdon.clock.v1.clock_service_pb2_grpc import ClockServiceStub
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import events_pb2
+from guerdon.feed.v1 import feed_service_pb2 as feed_pb
+from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from shared.rpc.client import refusal_of
 from tests.earning.callers import Caller, calling, refused
 from tests.earning.nodes import PROGRAM, START, order, stamp
@@ -121,3 +123,20 @@ async def test_members_are_told_ahead_and_when_points_have_ended(caller: Caller)
     wallet = await caller.wallet()
     assert (wallet.points_available, wallet.points_expired) == (0, 50)
     assert await caller.verified() == []
+
+
+async def test_more_wallets_end_at_once_than_callers_may_wait(
+    database_url: str, tmp_path: Path
+) -> None:
+    currency = {"currency_id": "points", "expiry": {"after_days": 10}, "reminder_days": []}
+    async with calling(database_url, tmp_path, queue_max=2, currencies=[currency]) as caller:
+        for name in ("ann", "bob", "cat"):
+            await caller.buy(f"a-{name}", name, amount=5_000)
+        await advance(caller, 60)
+        feed = FeedServiceStub(caller.channel)
+        async with asyncio.timeout(30):
+            while (await feed.GetHeads(feed_pb.GetHeadsRequest())).jobs_due:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        expired = [(await caller.wallet(name)).points_expired for name in ("ann", "bob", "cat")]
+        assert expired == [50, 50, 50]
+        assert await caller.verified() == []
