@@ -167,6 +167,7 @@ async def fill(url: str, members: int, entries: int) -> None:
                     await tx.execute(sa.text(statement), chunk)
                 await tx.execute(sa.text(_ENTRIES), {**chunk, "entries": entries})
         async with database.transaction() as tx:
+            await tx.execute(sa.text("SET LOCAL statement_timeout = 0"))
             await tx.execute(sa.text("ANALYZE"))
         await _check(database, entries)
     finally:
