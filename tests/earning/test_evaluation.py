@@ -29,7 +29,7 @@ from services.earning.rules import (
     Rules,
 )
 from services.earning.schedules import Period
-from services.earning.stacking import MultiplierPolicy, Rounding
+from services.earning.stacking import MultiplierPolicy, Rounding, extras
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -209,6 +209,17 @@ def test_100_yuan_first_purchase_5x_on_a_2x_day_says_what_each_brought(
     )
     assert later.points == 200
     assert later.explanation.rules[1].reason == matching.OTHER_NUMBER.format(2)
+
+
+def test_multipliers_that_add_up_to_less_than_nothing_take_no_more_than_there_is() -> None:
+    """The last ones take what those before them leave."""
+    quarters = [
+        rule(name, Multiplier(numerator=1, denominator=4)) for name in ("one", "two", "three")
+    ]
+    earning = decided(program(BASE, *quarters, multiplier_policy=MultiplierPolicy.ADD), order(100))
+    assert earning.points == 0
+    brought, common = extras(MultiplierPolicy.ADD, [(1, 4)] * 3)
+    assert (brought, common) == ([-3, -1, 0], 4)
 
 
 def test_a_bonus_is_not_multiplied_and_a_flat_number_is() -> None:

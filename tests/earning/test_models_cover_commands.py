@@ -9,6 +9,7 @@ import pytest
 
 from services.earning.deciding import DECIDERS
 from tests.earning.test_ledger_model import Ledger
+from tests.earning.test_ledger_model_households import Households
 from tests.earning.test_ledger_model_members import Members
 from tests.earning.test_ledger_model_merging import MergedInTime
 from tests.earning.test_ledger_model_time import DatedLedger
@@ -23,11 +24,11 @@ RULES: dict[str, tuple[Callable[..., object], ...]] = {
         MergedInTime.give_back,
     ),
     "CreditPoints": (Ledger.credit, DatedLedger.credit, Members.credit, MergedInTime.credit),
-    "HoldPoints": (Ledger.hold, DatedLedger.hold, Members.hold),
-    "CaptureHold": (Ledger.capture, DatedLedger.capture, Members.end_hold),
-    "VoidHold": (Ledger.void, DatedLedger.void, Members.end_hold),
-    "RefundCapture": (Ledger.refund, DatedLedger.refund, Members.refund),
-    "ExpireHold": (Ledger.time_goes_by, DatedLedger.time_goes_by),
+    "HoldPoints": (Ledger.hold, DatedLedger.hold, Members.hold, Households.hold),
+    "CaptureHold": (Ledger.capture, DatedLedger.capture, Members.end_hold, Households.end_hold),
+    "VoidHold": (Ledger.void, DatedLedger.void, Members.end_hold, Households.end_hold),
+    "RefundCapture": (Ledger.refund, DatedLedger.refund, Members.refund, Households.refund),
+    "ExpireHold": (Ledger.time_goes_by, DatedLedger.time_goes_by, Households.time_goes_by),
     "ConfirmActivity": (DatedLedger.confirm, MergedInTime.confirm),
     "SettleWallet": (DatedLedger.time_goes_by, MergedInTime.time_goes_by),
     "TransferPoints": (Ledger.give, DatedLedger.give, Members.give, MergedInTime.give),
@@ -36,12 +37,16 @@ RULES: dict[str, tuple[Callable[..., object], ...]] = {
     "RejectAdjustment": (Members.decide,),
     "ExtendPoints": (DatedLedger.extend,),
     "ReinstatePoints": (DatedLedger.reinstate,),
-    "MergeMembers": (Members.merge, MergedInTime.merge),
+    "MergeMembers": (Members.merge, MergedInTime.merge, Households.merge),
     "ClaimCard": (Members.claim_card, MergedInTime.claim_card),
     "FreezeMember": (Members.freeze_or_unfreeze,),
     "UnfreezeMember": (Members.freeze_or_unfreeze,),
     "MakeReferralCode": (Members.claim_referral,),
     "ClaimReferral": (Members.claim_referral,),
+    "CreateHousehold": (Households.found_household,),
+    "InviteMember": (Households.join,),
+    "AcceptInvitation": (Households.join,),
+    "LeaveHousehold": (Households.leave,),
 }
 NO_MODEL: dict[str, str] = {
     "KeepLevel": "heard of another service; it changes what rules see and no wallet",
@@ -49,11 +54,7 @@ NO_MODEL: dict[str, str] = {
     "AddIdentifier": "a name has no points; races and tables are in test_members*.py",
     "RemoveIdentifier": "a name has no points; races and tables are in test_members*.py",
     "EraseMember": "the books stay as they are; test_members_erasure.py compares them",
-    "CreateHousehold": "books nothing; test_households_pure.py has the states",
-    "InviteMember": "books nothing; test_households_pure.py has the states",
-    "AcceptInvitation": "books nothing; test_households_pure.py has the states",
     "RemoveMember": "books nothing; test_households_pure.py has the states",
-    "LeaveHousehold": "books nothing; test_households_pure.py has the states",
     "DissolveHousehold": "books nothing; test_households_pure.py has the states",
 }
 
