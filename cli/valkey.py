@@ -60,6 +60,7 @@ def start(data_folder: Path, *, url: str = "") -> ValkeyServer:
         return ValkeyServer(url=url)
     program = _program()
     data_folder.mkdir(parents=True, exist_ok=True)
+    data_folder = data_folder.resolve()  # the server goes into its folder before it opens its log
     pid_file = data_folder / "valkey.pid"
     _end_stale(pid_file)
     port = _free_port()
