@@ -24,7 +24,7 @@ from services.earning.refusals_households import (
     NotInHousehold,
 )
 from services.earning.rules import Program
-from services.earning.world import World
+from services.earning.world import WalletKey, World
 from shared import errors
 from shared.decision import Decision, Event
 
@@ -49,20 +49,21 @@ def place(
     if program.households.only_head_spends and household.head_key != wallet.member_key:
         raise NotHeadOfHousehold(member_id=command.member.text)
     others = [each.member_key for each in household.members if each.member_key != wallet.member_key]
-    purses = [_purse(world, program, wallet, key) for key in (wallet.member_key, *others)]
+    keys = [(program.program_id, key, wallet.currency_id) for key in (wallet.member_key, *others)]
+    for key in keys:
+        locked = world.wallets.get(key)
+        if locked is None or (locked.available and key not in world.lots):
+            raise errors.Interrupted  # a member that joined only just now
+    purses = [_purse(world, program, key) for key in keys]
     return household_holds.place(command, household.household_id, purses, now)
 
 
-def _purse(world: World, program: Program, of: Wallet, member_key: MemberKey) -> Purse:
-    """The purse of a member, which was locked; Interrupted when it joined only just now."""
-    key = (program.program_id, member_key, of.currency_id)
-    wallet = world.wallets.get(key)
-    if wallet is None or (wallet.available and key not in world.lots):
-        raise errors.Interrupted
+def _purse(world: World, program: Program, key: WalletKey) -> Purse:
+    """The purse of a wallet that was locked."""
     return Purse(
-        wallet=wallet,
+        wallet=world.wallets[key],
         lots=world.lots.get(key, NO_LOTS),
-        policy=decisions.policy_of(program, of.currency_id),
+        policy=decisions.policy_of(program, key[2]),
     )
 
 
@@ -75,7 +76,7 @@ def end(
             return _capture(world, command, program, held, now)
         case VoidHold():
             holds.check_open(held, now)
-            return _each(world, program, held, HoldState.VOIDED, now, _voiding(now))
+            return _given_back(world, program, held, HoldState.VOIDED, now)
         case RefundCapture():
             points = holds.points_to_refund(command, held)
             cause = holds.cause_of(held, now)
@@ -83,16 +84,7 @@ def end(
         case ExpireHold():
             if not holds.is_over(held, now):
                 return Decision(state=Changes(), answer=Done())
-            ended = _each(
-                world,
-                program,
-                held,
-                HoldState.EXPIRED,
-                now,
-                lambda part, purse: holds.given_back(
-                    part, HoldState.EXPIRED, purse.wallet, purse.lots, purse.policy, now
-                ),
-            )
+            ended = _given_back(world, program, held, HoldState.EXPIRED, now)
             return Decision(state=ended.state, answer=Done(), events=ended.events)
 
 
@@ -117,7 +109,7 @@ def _capture(
 ) -> Decision[Changes, Hold]:
     points = holds.points_to_capture(command, held, now)
     kept = dict(zip(_keys(held), _kept(world, program, held, points), strict=True))
-    void = _voiding(now)
+    void = _giving_back(HoldState.VOIDED, now)
 
     def spend(part: Hold, purse: Purse) -> Decision[Changes, Hold] | None:
         spent = kept[part.member_key]
@@ -128,9 +120,16 @@ def _capture(
     return _each(world, program, held, HoldState.CAPTURED, now, spend)
 
 
-def _voiding(now: datetime) -> _Step:
+def _given_back(
+    world: World, program: Program, held: Hold, state: HoldState, now: datetime
+) -> Decision[Changes, Hold]:
+    """Give all of an open hold back, which ends in a state."""
+    return _each(world, program, held, state, now, _giving_back(state, now))
+
+
+def _giving_back(state: HoldState, now: datetime) -> _Step:
     return lambda part, purse: holds.given_back(
-        part, HoldState.VOIDED, purse.wallet, purse.lots, purse.policy, now
+        part, state, purse.wallet, purse.lots, purse.policy, now
     )
 
 
@@ -139,17 +138,12 @@ def _keys(held: Hold) -> list[MemberKey]:
 
 
 def _kept(world: World, program: Program, held: Hold, points: int) -> Sequence[int]:
-    purses = [_locked(world, program, held, key) for key in _keys(held)]
+    purses = [_purse(world, program, _wallet_key(held, key)) for key in _keys(held)]
     return household_holds.kept_of(held, purses, points)
 
 
-def _locked(world: World, program: Program, held: Hold, member_key: MemberKey) -> Purse:
-    key = (held.program_id, member_key, held.currency_id)
-    return Purse(
-        wallet=world.wallets[key],
-        lots=world.lots.get(key, NO_LOTS),
-        policy=decisions.policy_of(program, held.currency_id),
-    )
+def _wallet_key(held: Hold, member_key: MemberKey) -> WalletKey:
+    return held.program_id, member_key, held.currency_id
 
 
 def _each(
@@ -164,7 +158,7 @@ def _each(
     events: list[Event] = []
     for share in held.shares:
         part = household_holds.part_of(held, share)
-        purse = _locked(world, program, held, share.member_key)
+        purse = _purse(world, program, _wallet_key(held, share.member_key))
         decided = step(part, purse)
         if decided is None:
             parts.append(part)

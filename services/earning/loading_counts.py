@@ -67,4 +67,5 @@ async def load(
     await store_counts.load_profiles(tx, found, profiles)
     for program_id, (members, types) in kinds.items():
         await store_counts.load_types(tx, found, program_id, members, types)
-    await store_budgets.load(tx, found, budgets, limits=world.budgets(), short=short, lock=lock)
+    if budgets:
+        await store_budgets.load(tx, found, budgets, limits=world.budgets(), short=short, lock=lock)

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from services.earning import household_holds, rows, store_households, store_shares, tables
+from services.earning import household_holds, rows, store_shares, tables
 from services.earning.audit_columns import Owner
-from services.earning.domain import EntryType, Hold, HouseholdId, MemberKey, ProgramId
+from services.earning.domain import EntryType, Hold, MemberKey, ProgramId
 from services.earning.household_records import Household
 from services.earning.member_records import MemberState
 from services.earning.world import HoldKey
@@ -15,15 +15,6 @@ from shared.database import Row, Tx
 _HOLD = ("program_id", "hold_id")
 
 _households, _members = tables.households.c, tables.household_members.c
-_page = (
-    sa.select(_households.household_id)
-    .where(
-        _households.program_id == sa.bindparam("program_id"),
-        _households.household_id > sa.bindparam("after"),
-    )
-    .order_by(_households.household_id)
-    .limit(sa.bindparam("count"))
-)
 _count = sa.select(sa.func.count().label("number")).where(
     _households.program_id == sa.bindparam("program_id")
 )
@@ -101,14 +92,6 @@ async def count(tx: Tx, program_id: ProgramId) -> int:
 async def lost(tx: Tx, program_id: ProgramId) -> list[str]:
     """Households that members are in and that are not there, at most 1,000."""
     return [row.household_id for row in await tx.fetch(_lost, {"program_id": program_id})]
-
-
-async def page(tx: Tx, program_id: ProgramId, after: str, size: int) -> list[Household]:
-    """Households whose identifier is above `after`, in that order."""
-    found = await tx.fetch(_page, {"program_id": program_id, "after": after, "count": size})
-    keys = [(program_id, HouseholdId(row.household_id)) for row in found]
-    known = await store_households.by_ids(tx, keys)
-    return [known[key] for key in keys]
 
 
 async def states(tx: Tx, households: Iterable[Household]) -> Mapping[MemberKey, MemberState]:

@@ -1,39 +1,57 @@
 """Loads and saves what rules count across activities; every statement takes a whole batch."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from fractions import Fraction
+from typing import cast
 
 import sqlalchemy as sa
 
 from services.earning import store_members, tables
 from services.earning.counts import CarryKey, CountKey, Counts, Place
-from services.earning.domain import ProgramId
+from services.earning.domain import MemberKey, ProgramId
 from shared.database import Tx
+from shared.statements import DIALECTS, DialectName, among, one_text
 
 _COUNT = ("program_id", "member_key", "cap_id", "period")
 _REMAINDER = ("program_id", "member_key", "currency_id")
 _MEMBER = ("program_id", "member_key")
 
-_types = (
-    sa.select(
-        tables.activities.c.member_key,
-        tables.activities.c.type,
-        sa.func.count().label("number"),
-    )
-    .where(
-        tables.activities.c.program_id == sa.bindparam("program_id"),
-        tables.activities.c.member_key.in_(sa.bindparam("member_keys", expanding=True)),
-        tables.activities.c.type.in_(sa.bindparam("types", expanding=True)),
-    )
-    .group_by(tables.activities.c.member_key, tables.activities.c.type)
-)
+_activities, _members = tables.activities.c, tables.members.c
 
 
-_merged = sa.select(tables.members.c.member_key, tables.members.c.merged_into).where(
-    tables.members.c.program_id == sa.bindparam("program_id"),
-    tables.members.c.merged_into.in_(sa.bindparam("member_keys", expanding=True)),
-    tables.members.c.merged_into != sa.literal_column("''"),
-)
+def _types_of(dialect: DialectName) -> sa.CompoundSelect[tuple[str, str, int]]:
+    """How many activities of some types members have, and those who were merged into them."""
+    kind = among(dialect, _activities.type, "types")
+    number = sa.func.count().label("number")
+    own = (
+        sa.select(_activities.member_key, _activities.type, number)
+        .where(
+            _activities.program_id == sa.bindparam("program_id"),
+            among(dialect, _activities.member_key, "member_keys"),
+            kind,
+        )
+        .group_by(_activities.member_key, _activities.type)
+    )
+    merged = (
+        sa.select(_members.merged_into, _activities.type, number)
+        .select_from(tables.members)
+        .join(
+            tables.activities,
+            (_activities.program_id == _members.program_id)
+            & (_activities.member_key == _members.member_key),
+        )
+        .where(
+            _members.program_id == sa.bindparam("program_id"),
+            among(dialect, _members.merged_into, "member_keys"),
+            _members.merged_into != sa.literal_column("''"),
+            kind,
+        )
+        .group_by(_members.merged_into, _activities.type)
+    )
+    return sa.union_all(own, merged)
+
+
+_types = {dialect: _types_of(dialect) for dialect in DIALECTS}
 
 
 async def load_caps(tx: Tx, counts: Counts, keys: Collection[CountKey]) -> None:
@@ -65,12 +83,15 @@ async def load_types(
     """How many activities of some types members have, with those who were merged into them."""
     if not members or not types:
         return
-    keys = {"program_id": program_id, "member_keys": sorted(members)}
-    merged = {row.member_key: row.merged_into for row in await tx.fetch(_merged, keys)}
-    keys["member_keys"] = sorted({*members, *merged})
-    for row in await tx.fetch(_types, {**keys, "types": sorted(types)}):
-        key = (program_id, merged.get(row.member_key, row.member_key), row.type)
-        counts.types[key] = counts.types.get(key, 0) + row.number
+    asked = {
+        "program_id": program_id,
+        "member_keys": one_text(tx.dialect, sorted(members)),
+        "types": one_text(tx.dialect, sorted(types)),
+    }
+    rows = await tx.plain(_types[tx.dialect], asked)
+    for member_key, type_, number in cast("Sequence[tuple[str, str, int]]", rows):
+        key = (program_id, MemberKey(member_key), type_)
+        counts.types[key] = counts.types.get(key, 0) + number
 
 
 async def load_profiles(tx: Tx, counts: Counts, places: Collection[Place]) -> None:

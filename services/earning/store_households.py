@@ -1,6 +1,6 @@
 """Households, their members and invitations: loaded, saved, listed; the only SQL about them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import sqlalchemy as sa
 
@@ -16,16 +16,16 @@ _MEMBER = ("program_id", "member_key")
 _CODE = ("program_id", "code")
 
 _households = tables.households.c
-_page = (
+_all = (
     sa.select(_households.household_id)
     .where(
         _households.program_id == sa.bindparam("program_id"),
         _households.household_id > sa.bindparam("after"),
-        _households.dissolve_time.is_(None),
     )
     .order_by(_households.household_id)
     .limit(sa.bindparam("count"))
 )
+_with_members = _all.where(_households.dissolve_time.is_(None))
 
 
 async def memberships(tx: Tx, places: Collection[MemberPlace]) -> dict[MemberPlace, Membership]:
@@ -77,9 +77,12 @@ async def invitations(
     return {(row.program_id, row.code): _invitation_of(row) for row in [*named, *theirs]}
 
 
-async def page(tx: Tx, program_id: ProgramId, *, after: str, count: int) -> Sequence[Household]:
-    """Households with members, whose identifier is above `after`, in that order."""
-    found = await tx.fetch(_page, {"program_id": program_id, "after": after, "count": count})
+async def page(
+    tx: Tx, program_id: ProgramId, *, after: str, count: int, dissolved: bool = False
+) -> list[Household]:
+    """Households whose identifier is above `after`, in that order; `dissolved` ones if wanted."""
+    statement = _all if dissolved else _with_members
+    found = await tx.fetch(statement, {"program_id": program_id, "after": after, "count": count})
     keys = [(program_id, HouseholdId(row.household_id)) for row in found]
     known = await by_ids(tx, keys)
     return [known[key] for key in keys]

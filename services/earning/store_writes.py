@@ -55,7 +55,8 @@ async def save(tx: Tx, world: World) -> None:
         await store_referrals.save(tx, world.referrals)
     if world.households is not None:
         await store_households.save(tx, world.households)
-    await store_budgets.save(tx, world.counts, world.budgets())
+    if world.counts.changed_budgets:
+        await store_budgets.save(tx, world.counts, world.budgets())
     # Last, for a batch that is undone above is done again, in parts or with other budgets.
     failures.count(world.activities[key] for key in world.made_activities)
 

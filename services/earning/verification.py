@@ -26,6 +26,7 @@ from services.earning import (
     store_audit_referrals,
     store_audit_seals,
     store_audit_waiting,
+    store_households,
     store_referrals,
     tables,
 )
@@ -202,7 +203,9 @@ class Verification:
         done, after, is_last = 0, "", False
         while not is_last:
             async with self._database.reading() as tx:
-                page = await store_audit_households.page(tx, program_id, after, _HOUSEHOLDS_PAGE)
+                page = await store_households.page(
+                    tx, program_id, after=after, count=_HOUSEHOLDS_PAGE, dissolved=True
+                )
                 states = await store_audit_households.states(tx, page)
             found = [
                 violation
