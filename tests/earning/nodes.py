@@ -37,7 +37,7 @@ from services.earning.points_records import Adjustment, Extended, Transferred
 from services.earning.queries import Queries, WalletNow
 from services.earning.rules import Program
 from services.earning.verification import Verification
-from shared import feed_log, migrate
+from shared import feed_log
 from shared.batches import Executor
 from shared.clock import SimulatedClock
 from shared.database import Database
@@ -45,6 +45,7 @@ from shared.group_commit import GroupCommit
 from shared.ids import SeededIds, partition_of
 from shared.programs import Programs
 from shared.work import Result, partition_of_item
+from tests.conftest import open_database
 
 START = datetime.fromisoformat("2025-06-01T12:00:00+00:00")
 PROGRAM = "shop"
@@ -376,8 +377,7 @@ class Node:
 
 
 async def prepared(database: Database, policies: Policies | None = None) -> Node:
-    """A node on an empty database, with the program `shop`."""
-    await migrate.create_all(database.url, schema=database.schema, metadata=tables.metadata)
+    """A node on a database without rows, with the program `shop`."""
     await feed_log.open_feed(database, tables.kernel, partitions=PARTITIONS, incarnation="test")
     node = Node(database, SimulatedClock(START), policies=policies)
     await node.apply()
@@ -389,6 +389,16 @@ async def opened(database: Database, policies: Policies | None = None) -> AsyncI
     node = await prepared(database, policies)
     yield node
     await node.group_commit.close()
+
+
+@asynccontextmanager
+async def beside(database: Database) -> AsyncIterator[Node]:
+    """Another process on a database that has one already."""
+    other = await open_database(database.url)
+    node = Node(other, SimulatedClock(START), seed=2)
+    yield node
+    await node.group_commit.close()
+    await other.dispose()
 
 
 def partition(member_key: str) -> int:

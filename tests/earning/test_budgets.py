@@ -11,10 +11,8 @@ from services.earning.commands import RecordActivity
 from services.earning.domain import ProgramId
 from services.earning.store_budgets import BudgetsShort
 from services.earning.world import World
-from shared.clock import SimulatedClock
 from shared.database import Database, Tx
-from tests.conftest import open_database
-from tests.earning.nodes import PROGRAM, START, Node, opened, order, purchase
+from tests.earning.nodes import PROGRAM, START, Node, beside, opened, order, purchase
 
 LAUNCH = {"rule_id": "launch", "bonus": {"points": 7}, "budget_points": 1_000}
 VISIT = {
@@ -36,11 +34,8 @@ async def postgres_node(postgres_database: Database) -> AsyncIterator[Node]:
 @pytest.fixture
 async def second(postgres_node: Node, postgres_database: Database) -> AsyncIterator[Node]:
     """Another process on the same PostgreSQL."""
-    other = await open_database(postgres_database.url)
-    made = Node(other, SimulatedClock(START), seed=2)
-    yield made
-    await made.group_commit.close()
-    await other.dispose()
+    async with beside(postgres_database) as made:
+        yield made
 
 
 async def given(node: Node, name: str, member_id: str = "ann", pounds: int = 1) -> int:

@@ -12,29 +12,15 @@ from guerdon.earning.v1 import earning_service_pb2 as pb
 from services.earning import explanations, tables, wire
 from services.earning.domain import CurrencyId, MemberId, ProgramId, Wallet
 from shared import errors
-from shared.clock import SimulatedClock
 from shared.database import Database
-from tests.conftest import open_database
 from tests.earning.nodes import PROGRAM, START, Node, opened, order, purchase
+from tests.earning.tampering import found_after
 
 POINTS = {"currency_id": "points"}
 MILES = {"currency_id": "miles"}
 BASE = {"rule_id": "base", "base": {"points": 1, "per_amount_minor": 100}}
 MILE = {"rule_id": "mile", "currency_id": "miles", "base": {"points": 3, "per_amount_minor": 200}}
 CALLERS = 64
-
-
-@pytest.fixture
-async def second(node: Node, database: Database) -> AsyncIterator[Node]:
-    """Another process on the same database; on SQLite there is one, so it is the same."""
-    if database.dialect == "sqlite":
-        yield node
-        return
-    other = await open_database(database.url)
-    made = Node(other, SimulatedClock(START), seed=2)
-    yield made
-    await made.group_commit.close()
-    await other.dispose()
 
 
 async def wallet(node: Node, currency_id: str, member_id: str = "ann") -> Wallet:
@@ -218,16 +204,6 @@ async def books(sqlite_node: Node) -> Node:
 async def sqlite_node(sqlite_database: Database) -> AsyncIterator[Node]:
     async with opened(sqlite_database) as made:
         yield made
-
-
-async def found_after(node: Node, change: sa.Update | sa.Delete) -> set[str]:
-    """Rules that are violated after a change, or that the database itself refuses it."""
-    try:
-        async with node.database.transaction() as tx:
-            await tx.core.execute(change)
-    except sa.exc.IntegrityError:
-        return {"refused by the database"}
-    return {each.rule for each in await node.verify()}
 
 
 TAMPERED = [

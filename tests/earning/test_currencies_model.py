@@ -6,8 +6,6 @@ went by. After each step the wallets are the same, and whatever one refuses the 
 
 import asyncio
 from collections.abc import Coroutine
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from hypothesis import HealthCheck, given, settings
@@ -252,10 +250,8 @@ def in_a_thread(url: str, examples: int) -> int:
     return told
 
 
-async def test_two_currencies_come_out_as_two_programs_on_sqlite() -> None:
-    with TemporaryDirectory() as folder:
-        url = f"sqlite:///{Path(folder)}/ledger.db"
-        assert await asyncio.to_thread(in_a_thread, url, 80) >= 80
+async def test_two_currencies_come_out_as_two_programs_on_sqlite(sqlite_url: str) -> None:
+    assert await asyncio.to_thread(in_a_thread, sqlite_url, 80) >= 80
 
 
 async def test_two_currencies_come_out_as_two_programs_on_postgresql(postgres_url: str) -> None:

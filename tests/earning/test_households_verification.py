@@ -10,6 +10,7 @@ from services.earning.commands import Command
 from services.earning.domain import Hold
 from shared.database import Database
 from tests.earning.nodes import Node, opened, order, purchase
+from tests.earning.tampering import found_after
 from tests.earning.test_households_races import house, leaving, pooling
 from tests.earning.test_referrals_races import enroll
 
@@ -45,15 +46,6 @@ async def pool(node: Node, points: int) -> Hold:
     made = await node.answer(command)
     assert isinstance(made, Hold)
     return made
-
-
-async def found_after(node: Node, change: sa.Update | sa.Delete) -> set[str]:
-    try:
-        async with node.database.transaction() as tx:
-            await tx.core.execute(change)
-    except sa.exc.IntegrityError:
-        return {REFUSED}
-    return {each.rule for each in await node.verify()}
 
 
 @pytest.mark.parametrize(

@@ -5,19 +5,13 @@ no code with the service. After each step the wallet is what the model says, and
 at the end, a verification finds nothing.
 """
 
-import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
+from hypothesis.stateful import invariant, precondition, rule
 
 from services.earning.refusals import (
     AmountNotReturnable,
@@ -29,8 +23,8 @@ from services.earning.refusals import (
     ReversalWayChanged,
 )
 from shared import errors
-from tests.conftest import open_database
-from tests.earning.nodes import Node, order, prepared, purchase
+from tests.earning.nodes import order, purchase
+from tests.earning.stories import Stories, told
 
 T = TypeVar("T")
 HOLD_SECONDS = 60
@@ -105,26 +99,18 @@ def shares(amounts: list[int]) -> tuple[int, list[int]]:
     return points, [whole + (line in order_[:left]) for line, (whole, _) in enumerate(exact)]
 
 
-class Ledger(RuleBasedStateMachine):
+class Ledger(Stories):
     """Runs a story against the service and the model."""
-
-    runner: ClassVar[asyncio.Runner]
-    node: ClassVar[Node]
-    stories: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
         # A member of its own for each story: the database is made once.
-        Ledger.stories += 1
-        self.member = f"m-{Ledger.stories}"
+        self.member = f"m-{self.stories}"
         self.model = Model()
         self.steps = 0
         self.run(self.node.record(purchase(self.name("start"), self.member)))
         self.other = f"{self.member}-other"
         self.run(self.node.enroll(self.other))
-
-    def run(self, work: Coroutine[object, object, T]) -> T:
-        return self.runner.run(work)
 
     def refuses(
         self, work: Coroutine[object, object, object], refused: type[errors.Refusal]
@@ -302,40 +288,10 @@ class Ledger(RuleBasedStateMachine):
         assert self.run(self.node.wallet(self.other)).available == model.given
         assert (wallet.earned, wallet.reversed) == (model.earned, model.reversed)
 
-    def teardown(self) -> None:
-        assert self.run(self.node.verify()) == []
 
-
-@contextmanager
-def on(url: str) -> Iterator[type[Ledger]]:
-    with asyncio.Runner() as runner:
-        database = runner.run(open_database(url))
-        Ledger.runner, Ledger.node = runner, runner.run(prepared(database))
-        yield Ledger
-        runner.run(Ledger.node.group_commit.close())
-        runner.run(database.dispose())
-
-
-def in_a_thread(url: str, examples: int) -> None:
-    """The stories run in a loop of their own, and the test's own loop is running here."""
-    chosen = settings(
-        max_examples=examples,
-        stateful_step_count=30,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    with on(url) as machine:
-        run_machine(machine, settings=chosen)
-
-
-async def test_every_story_on_sqlite_ends_as_the_model_says() -> None:
-    with TemporaryDirectory() as folder:
-        url = f"sqlite:///{Path(folder)}/ledger.db"
-        await asyncio.to_thread(in_a_thread, url, 60)
-    assert Ledger.stories >= 60
+async def test_every_story_on_sqlite_ends_as_the_model_says(sqlite_url: str) -> None:
+    assert await told(Ledger, sqlite_url, examples=60, steps=30) >= 60
 
 
 async def test_every_story_on_postgresql_ends_as_the_model_says(postgres_url: str) -> None:
-    before = Ledger.stories
-    await asyncio.to_thread(in_a_thread, postgres_url, 10)
-    assert Ledger.stories >= before + 10
+    assert await told(Ledger, postgres_url, examples=10, steps=30) >= 10

@@ -5,21 +5,15 @@ with the service. After each step every wallet is what the model says, and at th
 a verification finds nothing.
 """
 
-import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import ClassVar, TypeVar, cast
+from typing import TypeVar, cast
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
+from hypothesis.stateful import invariant, precondition, rule
 
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import household_service_pb2 as households_pb
@@ -37,8 +31,8 @@ from services.earning.refusals_households import (
     NotInHousehold,
 )
 from shared import errors
-from tests.conftest import open_database
-from tests.earning.nodes import PROGRAM, Node, order, prepared, purchase
+from tests.earning.nodes import PROGRAM, order, purchase
+from tests.earning.stories import Stories, told
 
 T = TypeVar("T")
 POINTS = CurrencyId("points")
@@ -113,16 +107,11 @@ class Held:
         return sum(points for _, points in self.taken)
 
 
-class Households(RuleBasedStateMachine):
+class Households(Stories):
     """Runs a story against the service and the model."""
-
-    runner: ClassVar[asyncio.Runner]
-    node: ClassVar[Node]
-    stories: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
-        Households.stories += 1
         self.steps = self.hour = self.made = 0
         self.holds: dict[str, Held] = {}
         self.homes: dict[str, list[Someone]] = {}
@@ -142,9 +131,6 @@ class Households(RuleBasedStateMachine):
             self.run(self.node.credit(20, each.name))
             self.came(each, 20)
 
-    def run(self, work: Coroutine[object, object, T]) -> T:
-        return self.runner.run(work)
-
     def does(self, command: Command, refused: type[errors.Refusal] | None) -> object:
         """What a call answers; None if it was refused, which it must be if the model says so."""
         work = self.node.answer(command)
@@ -156,7 +142,7 @@ class Households(RuleBasedStateMachine):
 
     def name(self, what: str) -> str:
         self.steps += 1
-        return f"s{Households.stories}-{what}-{self.steps}"
+        return f"s{self.stories}-{what}-{self.steps}"
 
     def someone(self, data: st.DataObject) -> Someone:
         """A member that has not ended."""
@@ -408,40 +394,23 @@ class Households(RuleBasedStateMachine):
                 assert (wallet.held, wallet.spent) == (held, who.spent)
                 assert wallet.expired == who.expired
 
-    def teardown(self) -> None:
-        assert self.run(self.node.verify()) == []
 
-
-def in_a_thread(url: str, examples: int) -> None:
-    """The stories run in a loop of their own, and the test's own loop is running here."""
-    chosen = settings(
-        max_examples=examples,
-        stateful_step_count=30,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
+async def told_of_households(url: str, examples: int) -> int:
+    return await told(
+        Households,
+        url,
+        examples=examples,
+        steps=30,
+        policies={POINTS: POLICY},
+        households={"max_members": MEMBERS_MAX, "cool_off_days": 0},
     )
-    with asyncio.Runner() as runner:
-        database = runner.run(open_database(url))
-        Households.runner = runner
-        Households.node = node = runner.run(prepared(database, {POINTS: POLICY}))
-        policy = {"max_members": MEMBERS_MAX, "cool_off_days": 0}
-        runner.run(node.apply(households=policy))
-        run_machine(Households, settings=chosen)
-        runner.run(node.group_commit.close())
-        runner.run(database.dispose())
 
 
-async def test_every_story_of_households_on_sqlite_ends_as_the_model_says() -> None:
-    before = Households.stories
-    with TemporaryDirectory() as folder:
-        url = f"sqlite:///{Path(folder)}/ledger.db"
-        await asyncio.to_thread(in_a_thread, url, 25)
-    assert Households.stories >= before + 25
+async def test_every_story_of_households_on_sqlite_ends_as_the_model_says(sqlite_url: str) -> None:
+    assert await told_of_households(sqlite_url, 25) >= 25
 
 
 async def test_every_story_of_households_on_postgresql_ends_as_the_model_says(
     postgres_url: str,
 ) -> None:
-    before = Households.stories
-    await asyncio.to_thread(in_a_thread, postgres_url, 8)
-    assert Households.stories >= before + 8
+    assert await told_of_households(postgres_url, 8) >= 8

@@ -5,19 +5,14 @@ brought it; it shares no code with the service. After each step every wallet is 
 and at the end of each story a verification finds nothing. Every policy of returns has its turn.
 """
 
-import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import ClassVar, TypeVar, cast
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
+from hypothesis.stateful import invariant, precondition, rule
 
 from guerdon.earning.v1 import member_service_pb2 as members_pb
 from guerdon.earning.v1 import points_service_pb2 as points_pb
@@ -35,8 +30,8 @@ from services.earning.refusals_referrals import (
     SelfReferral,
 )
 from shared import errors
-from tests.conftest import open_database
-from tests.earning.nodes import PROGRAM, Node, order, prepared, purchase
+from tests.earning.nodes import PROGRAM, order, purchase
+from tests.earning.stories import Stories, told
 
 T = TypeVar("T")
 FRIEND, REFERRER, APPROVED_ABOVE = 7, 11, 20
@@ -114,17 +109,13 @@ class Bought:
     rewarded: list[tuple[Someone, int]]
 
 
-class Members(RuleBasedStateMachine):
+class Members(Stories):
     """Runs a story against the service and the model."""
 
-    runner: ClassVar[asyncio.Runner]
-    node: ClassVar[Node]
     policy: ClassVar[str]
-    stories: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
-        Members.stories += 1
         self.steps = 0
         self.bought: dict[str, Bought] = {}
         self.asked: dict[str, tuple[Someone, int]] = {}
@@ -132,9 +123,6 @@ class Members(RuleBasedStateMachine):
         self.people = [Someone(self.name(each)) for each in ("ann", "bob", "cara", "dan")]
         for each in self.people:
             self.run(self.node.enroll(each.name))
-
-    def run(self, work: Coroutine[object, object, T]) -> T:
-        return self.runner.run(work)
 
     def does(
         self, work: Coroutine[object, object, T], refused: type[errors.Refusal] | None
@@ -151,7 +139,7 @@ class Members(RuleBasedStateMachine):
 
     def name(self, what: str) -> str:
         self.steps += 1
-        return f"s{Members.stories}-{what}-{self.steps}"
+        return f"s{self.stories}-{what}-{self.steps}"
 
     def someone(self, data: st.DataObject) -> Someone:
         """A member that has not ended."""
@@ -380,45 +368,27 @@ class Members(RuleBasedStateMachine):
                 held = sum(points for taken in who.held.values() for _, points in taken)
                 assert (wallet.held, wallet.spent) == (held, who.spent)
 
-    def teardown(self) -> None:
-        assert self.run(self.node.verify()) == []
 
-
-def in_a_thread(url: str, policy: str, examples: int) -> None:
-    """The stories run in a loop of their own, and the test's own loop is running here."""
-    chosen = settings(
-        max_examples=examples,
-        stateful_step_count=25,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
+async def told_of_members(url: str, policy: str, examples: int) -> int:
+    Members.policy = policy
+    return await told(
+        Members,
+        url,
+        examples=examples,
+        referral=REFERRAL,
+        adjustment_approval_above_points=APPROVED_ABOVE,
+        reversal_policy=f"REVERSAL_POLICY_{policy}",
     )
-    with asyncio.Runner() as runner:
-        database = runner.run(open_database(url))
-        Members.runner, Members.policy = runner, policy
-        Members.node = node = runner.run(prepared(database))
-        changes = {
-            "referral": REFERRAL,
-            "adjustment_approval_above_points": APPROVED_ABOVE,
-            "reversal_policy": f"REVERSAL_POLICY_{policy}",
-        }
-        runner.run(node.apply(**changes))
-        run_machine(Members, settings=chosen)
-        runner.run(node.group_commit.close())
-        runner.run(database.dispose())
 
 
 @pytest.mark.parametrize("policy", [ONLY_OWN, WITHIN_BALANCE, DEBT])
-async def test_every_story_of_members_on_sqlite_ends_as_the_model_says(policy: str) -> None:
-    before = Members.stories
-    with TemporaryDirectory() as folder:
-        url = f"sqlite:///{Path(folder)}/ledger.db"
-        await asyncio.to_thread(in_a_thread, url, policy, 20)
-    assert Members.stories >= before + 20
+async def test_every_story_of_members_on_sqlite_ends_as_the_model_says(
+    sqlite_url: str, policy: str
+) -> None:
+    assert await told_of_members(sqlite_url, policy, 20) >= 20
 
 
 async def test_every_story_of_members_on_postgresql_ends_as_the_model_says(
     postgres_url: str,
 ) -> None:
-    before = Members.stories
-    await asyncio.to_thread(in_a_thread, postgres_url, DEBT, 8)
-    assert Members.stories >= before + 8
+    assert await told_of_members(postgres_url, DEBT, 8) >= 8

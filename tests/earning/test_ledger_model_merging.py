@@ -6,25 +6,19 @@ also while they wait; it may come before its purchase. What is given away, or go
 keeps its end.
 """
 
-import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
+from hypothesis.stateful import invariant, precondition, rule
 
 from guerdon.earning.v1 import member_service_pb2 as members_pb
 from services.earning import wire_members
 from services.earning.refusals import InsufficientPoints
-from tests.conftest import open_database
-from tests.earning.nodes import PROGRAM, Node, order, prepared, purchase
+from tests.earning.nodes import PROGRAM, order, purchase
+from tests.earning.stories import Stories, told
 from tests.earning.test_ledger_model_time import POINTS, POLICY, WAITS, end_of
 
 T = TypeVar("T")
@@ -108,16 +102,11 @@ class Someone:
         self.lots, self.is_now = [], target
 
 
-class MergedInTime(RuleBasedStateMachine):
+class MergedInTime(Stories):
     """Runs a story against the service and the model."""
-
-    runner: ClassVar[asyncio.Runner]
-    node: ClassVar[Node]
-    stories: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
-        MergedInTime.stories += 1
         self.steps = 0
         self.hour = 0
         self.bought: dict[str, tuple[Someone, int]] = {}
@@ -130,12 +119,9 @@ class MergedInTime(RuleBasedStateMachine):
         for each in self.people:
             self.run(self.node.enroll(each.name))
 
-    def run(self, work: Coroutine[object, object, T]) -> T:
-        return self.runner.run(work)
-
     def name(self, what: str) -> str:
         self.steps += 1
-        return f"t{MergedInTime.stories}-{what}-{self.steps}"
+        return f"t{self.stories}-{what}-{self.steps}"
 
     def someone(self, data: st.DataObject) -> Someone:
         """Anybody: who was merged is meant by the old name too."""
@@ -265,37 +251,16 @@ class MergedInTime(RuleBasedStateMachine):
                     now.debt,
                 )
 
-    def teardown(self) -> None:
-        assert self.run(self.node.verify()) == []
 
-
-def in_a_thread(url: str, examples: int) -> None:
-    """The stories run in a loop of their own, and the test's own loop is running here."""
-    chosen = settings(
-        max_examples=examples,
-        stateful_step_count=25,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    with asyncio.Runner() as runner:
-        database = runner.run(open_database(url))
-        MergedInTime.runner = runner
-        MergedInTime.node = runner.run(prepared(database, {POINTS: POLICY}))
-        run_machine(MergedInTime, settings=chosen)
-        runner.run(MergedInTime.node.group_commit.close())
-        runner.run(database.dispose())
-
-
-async def test_every_story_of_mergers_in_time_on_sqlite_ends_as_the_model_says() -> None:
-    with TemporaryDirectory() as folder:
-        url = f"sqlite:///{Path(folder)}/ledger.db"
-        await asyncio.to_thread(in_a_thread, url, 30)
-    assert MergedInTime.stories >= 30
+async def test_every_story_of_mergers_in_time_on_sqlite_ends_as_the_model_says(
+    sqlite_url: str,
+) -> None:
+    told_here = await told(MergedInTime, sqlite_url, examples=30, policies={POINTS: POLICY})
+    assert told_here >= 30
 
 
 async def test_every_story_of_mergers_in_time_on_postgresql_ends_as_the_model_says(
     postgres_url: str,
 ) -> None:
-    before = MergedInTime.stories
-    await asyncio.to_thread(in_a_thread, postgres_url, 8)
-    assert MergedInTime.stories >= before + 8
+    told_here = await told(MergedInTime, postgres_url, examples=8, policies={POINTS: POLICY})
+    assert told_here >= 8

@@ -5,20 +5,14 @@ service. It books everything at its instant, while the service is looked at when
 it: after each step the wallet is what the model says, and at the end a verification finds nothing.
 """
 
-import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
+from hypothesis.stateful import invariant, precondition, rule
 
 from services.earning.domain import CurrencyId
 from services.earning.expiry import AfterDays, CurrencyPolicy, PendingFor
@@ -28,8 +22,8 @@ from services.earning.refusals_points import (
     LotNotFound,
     ReinstateExceedsExpired,
 )
-from tests.conftest import open_database
-from tests.earning.nodes import Node, order, prepared, purchase
+from tests.earning.nodes import order, purchase
+from tests.earning.stories import Stories, told
 
 T = TypeVar("T")
 POINTS = CurrencyId("points")
@@ -171,17 +165,12 @@ class Model:
         self.end()
 
 
-class DatedLedger(RuleBasedStateMachine):
+class DatedLedger(Stories):
     """Runs a story against the service and the model."""
-
-    runner: ClassVar[asyncio.Runner]
-    node: ClassVar[Node]
-    stories: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
-        DatedLedger.stories += 1
-        self.member = f"m-{DatedLedger.stories}"
+        self.member = f"m-{self.stories}"
         self.model = Model()
         self.steps = 0
         # Every story begins at noon, so that the model can count in hours.
@@ -192,9 +181,6 @@ class DatedLedger(RuleBasedStateMachine):
         self.other = f"{self.member}-other"
         self.run(self.node.record(purchase(self.name("start"), self.member, occurred=noon)))
         self.run(self.node.enroll(self.other))
-
-    def run(self, work: Coroutine[object, object, T]) -> T:
-        return self.runner.run(work)
 
     def name(self, what: str) -> str:
         self.steps += 1
@@ -377,35 +363,10 @@ class DatedLedger(RuleBasedStateMachine):
         other = self.run(self.node.wallet(self.other))
         assert other.available == sum(part for ends, part in model.given if ends > model.hour)
 
-    def teardown(self) -> None:
-        assert self.run(self.node.verify()) == []
 
-
-def in_a_thread(url: str, examples: int) -> None:
-    """The stories run in a loop of their own, and the test's own loop is running here."""
-    chosen = settings(
-        max_examples=examples,
-        stateful_step_count=25,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    with asyncio.Runner() as runner:
-        database = runner.run(open_database(url))
-        DatedLedger.runner = runner
-        DatedLedger.node = runner.run(prepared(database, {POINTS: POLICY}))
-        run_machine(DatedLedger, settings=chosen)
-        runner.run(DatedLedger.node.group_commit.close())
-        runner.run(database.dispose())
-
-
-async def test_every_story_in_time_on_sqlite_ends_as_the_model_says() -> None:
-    with TemporaryDirectory() as folder:
-        url = f"sqlite:///{Path(folder)}/ledger.db"
-        await asyncio.to_thread(in_a_thread, url, 40)
-    assert DatedLedger.stories >= 40
+async def test_every_story_in_time_on_sqlite_ends_as_the_model_says(sqlite_url: str) -> None:
+    assert await told(DatedLedger, sqlite_url, examples=40, policies={POINTS: POLICY}) >= 40
 
 
 async def test_every_story_in_time_on_postgresql_ends_as_the_model_says(postgres_url: str) -> None:
-    before = DatedLedger.stories
-    await asyncio.to_thread(in_a_thread, postgres_url, 8)
-    assert DatedLedger.stories >= before + 8
+    assert await told(DatedLedger, postgres_url, examples=8, policies={POINTS: POLICY}) >= 8

@@ -1,31 +1,12 @@
 """Many callers at once: nothing is lost, nothing is spent twice, a key decides once."""
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
 
 from services.earning import tables, wire
 from services.earning.domain import Hold
 from services.earning.refusals import InsufficientPoints
-from shared.clock import SimulatedClock
-from shared.database import Database
 from shared.work import Outcome
-from tests.conftest import open_database
-from tests.earning.nodes import PROGRAM, START, Node, purchase
-
-
-@pytest.fixture
-async def second(node: Node, database: Database) -> AsyncIterator[Node]:
-    """Another process on the same database; on SQLite there is one, so it is the same."""
-    if database.dialect == "sqlite":
-        yield node
-        return
-    other = await open_database(database.url)
-    made = Node(other, SimulatedClock(START), seed=2)
-    yield made
-    await made.group_commit.close()
-    await other.dispose()
+from tests.earning.nodes import PROGRAM, Node, purchase
 
 
 async def test_no_activity_of_64_callers_on_one_wallet_is_lost(node: Node, second: Node) -> None:

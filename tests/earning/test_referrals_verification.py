@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from services.earning import tables
 from shared.database import Database
 from tests.earning.nodes import Node, opened, order, purchase
+from tests.earning.tampering import found_after
 from tests.earning.test_referrals_races import claim, code, enroll
 
 RULES = {"referral_entries", "refused by the database"}
@@ -34,15 +35,6 @@ async def node(database: Database) -> AsyncIterator[Node]:
         await made.reverse(order("back-1", "first-bob"))
         assert await made.verify() == []
         yield made
-
-
-async def found_after(node: Node, change: sa.Update | sa.Delete) -> set[str]:
-    try:
-        async with node.database.transaction() as tx:
-            await tx.core.execute(change)
-    except sa.exc.IntegrityError:
-        return {"refused by the database"}
-    return {each.rule for each in await node.verify()}
 
 
 @pytest.mark.parametrize(("table_name", "name"), COLUMNS)

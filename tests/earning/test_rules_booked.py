@@ -1,7 +1,6 @@
 """Rules that look beyond the activity, booked: caps, budgets, counts, remainders, members."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -11,27 +10,12 @@ from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import member_pb2
 from services.earning import explanations, tables, wire
 from services.earning.refusals import CapExceeded, CurrencyNotSpendable
-from shared.clock import SimulatedClock
 from shared.database import Database
-from tests.conftest import open_database
 from tests.earning.nodes import PROGRAM, START, Node, order, purchase
 
 BASE = {"rule_id": "base", "base": {"points": 1, "per_amount_minor": 100}}
 DAY = {"cap_id": "day", "period": "PERIOD_DAY", "points": 100}
 CALLERS = 64
-
-
-@pytest.fixture
-async def second(node: Node, database: Database) -> AsyncIterator[Node]:
-    """Another process on the same database; on SQLite there is one, so it is the same."""
-    if database.dialect == "sqlite":
-        yield node
-        return
-    other = await open_database(database.url)
-    made = Node(other, SimulatedClock(START), seed=2)
-    yield made
-    await made.group_commit.close()
-    await other.dispose()
 
 
 async def points(node: Node, name: str, pounds: int, **fields: object) -> int:

@@ -3,13 +3,12 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -24,12 +23,14 @@ from services.earning.jobs_seals import SealDays
 from services.earning.queries_seals import SealQueries
 from services.earning.seals import Seal
 from shared.database import Database
+from tests.conftest import open_database
+from tests.databases import EARNING
 from tests.earning.callers import Caller, calling, refused
 from tests.earning.nodes import PROGRAM, START, Node, opened, purchase
+from tests.earning.tampering import tampering
 
 # The clocks of London are set forward in the night to 29 March 2026.
 BEFORE_SPRING = datetime.fromisoformat("2026-03-26T12:00:00+00:00")
-Change: TypeAlias = Callable[[sa.Executable], Awaitable[object]]
 SEALS, CHUNKS, ENTRIES = tables.seals, tables.seal_chunks, tables.entries
 
 
@@ -73,7 +74,7 @@ async def test_days_without_service_are_sealed_one_by_one_as_they_would_have_bee
     days = 6
     found: list[list[Seal]] = []
     for name, is_down in (("up", False), ("down", True)):
-        database = await Database.open(f"sqlite:///{tmp_path}/{name}.db", schema="earning")
+        database = await open_database(await EARNING.sqlite(tmp_path / f"{name}.db"))
         async with opened(database) as node:
             node.clock.advance(BEFORE_SPRING)
             if not is_down:
@@ -131,19 +132,6 @@ async def unsealed(node: Node) -> None:
     async with tampering(node.database) as change:
         await change(sa.delete(SEALS))
         await change(sa.delete(CHUNKS))
-
-
-@asynccontextmanager
-async def tampering(database: Database) -> AsyncIterator[Change]:
-    """What the owner of the database may do: changes where the triggers forbid them."""
-    async with database.transaction() as tx:
-        if database.dialect == "postgresql":
-            await tx.core.execute(sa.text("SET LOCAL session_replication_role = replica"))
-        else:
-            for table in ("entries", "seals", "seal_chunks"):
-                for verb in ("update", "delete"):
-                    await tx.core.execute(sa.text(f"DROP TRIGGER IF EXISTS {table}_no_{verb}"))
-        yield tx.core.execute
 
 
 async def test_several_copies_of_the_job_make_each_seal_once(node: Node) -> None:

@@ -1,7 +1,6 @@
 """A verification finds whatever was changed behind the service's back."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,7 +8,8 @@ import sqlalchemy as sa
 
 from services.earning import tables
 from shared.database import Database
-from tests.earning.nodes import START, Node, order, prepared, purchase
+from tests.earning.nodes import START, Node, opened, order, purchase
+from tests.earning.tampering import found_after, tampering
 
 
 async def story(node: Node) -> None:
@@ -34,39 +34,20 @@ async def story(node: Node) -> None:
     assert await node.verify() == []
 
 
-def _drop_triggers(dialect: str) -> list[str]:
-    if dialect == "postgresql":
-        return [f"DROP TRIGGER {name}_append_only ON {name}" for name in ("entries", "lot_uses")]
-    return [
-        f"DROP TRIGGER {name}_no_{verb}"
-        for name in ("entries", "lot_uses")
-        for verb in ("update", "delete")
-    ]
-
-
 @pytest.fixture
 async def books(database: Database) -> AsyncIterator[Node]:
-    """A ledger whose triggers somebody with the right to do so has removed."""
-    async with _unprotected(database) as node:
+    """A ledger in which something of everything happened."""
+    async with opened(database) as node:
+        await story(node)
         yield node
 
 
 @pytest.fixture
 async def sqlite_books(sqlite_database: Database) -> AsyncIterator[Node]:
     """The same, on SQLite."""
-    async with _unprotected(sqlite_database) as node:
+    async with opened(sqlite_database) as node:
+        await story(node)
         yield node
-
-
-@asynccontextmanager
-async def _unprotected(database: Database) -> AsyncIterator[Node]:
-    node = await prepared(database)
-    await story(node)
-    async with database.transaction() as tx:
-        for statement in _drop_triggers(database.dialect):
-            await tx.core.execute(sa.text(statement))
-    yield node
-    await node.group_commit.close()
 
 
 def _changed(name: str, value: object) -> object:
@@ -82,16 +63,6 @@ def _changed(name: str, value: object) -> object:
     others = {"earn": "credit", "issuance": "expiry", "": "x"}
     assert isinstance(value, str), name
     return others.get(value, f"{value}x")
-
-
-async def _found_after(node: Node, change: sa.Update | sa.Delete | sa.Insert) -> set[str]:
-    """Rules that are violated after a change; none when the database itself refuses it."""
-    try:
-        async with node.database.transaction() as tx:
-            await tx.core.execute(change)
-    except sa.exc.IntegrityError:
-        return {"refused by the database"}
-    return {each.rule for each in await node.verify()}
 
 
 TAMPERED = [
@@ -119,12 +90,12 @@ async def test_a_change_of_any_column_of_any_row_is_found(
         old = getattr(row, name)
         new = _changed(name, old)
         places = [key == getattr(row, key.name) for key in keys]
-        found = await _found_after(node, sa.update(table).where(*places).values({name: new}))
+        found = await found_after(node, sa.update(table).where(*places).values({name: new}))
         assert found, (row, new)
         if found != {"refused by the database"}:
             moved = [key == (new if key.name == name else getattr(row, key.name)) for key in keys]
             back = sa.update(table).where(*moved).values({name: old})
-            assert await _found_after(node, back) == set()
+            assert await found_after(node, back) == set()
 
 
 @pytest.mark.parametrize("table", ["entries", "lot_uses", "wallets", "lots", "holds", "reversals"])
@@ -133,7 +104,7 @@ async def test_a_row_that_was_removed_is_found(books: Node, table: str) -> None:
     async with books.database.reading() as tx:
         row = (await tx.fetch(sa.select(found)))[0]
     places = [key == getattr(row, key.name) for key in found.primary_key.columns]
-    assert await _found_after(books, sa.delete(found).where(*places))
+    assert await found_after(books, sa.delete(found).where(*places))
 
 
 CHANGES: list[tuple[str, dict[str, object], str]] = [
@@ -161,14 +132,14 @@ async def test_what_was_changed_is_named(
     books: Node, table: str, values: dict[str, object], rule: str
 ) -> None:
     found = tables.metadata.tables[table]
-    assert rule in await _found_after(books, sa.update(found).values(values))
+    assert rule in await found_after(books, sa.update(found).values(values))
 
 
 async def test_swapped_entries_are_found(sqlite_books: Node) -> None:
-    async with sqlite_books.database.transaction() as tx:
+    async with tampering(sqlite_books.database) as change:
         for new, old in ((100, 1), (1, 2), (2, 100)):
-            change = sa.update(tables.entries).where(tables.entries.c.sequence == old)
-            await tx.core.execute(change.values(sequence=new))
+            moved = sa.update(tables.entries).where(tables.entries.c.sequence == old)
+            await change(moved.values(sequence=new))
     assert {each.rule for each in await sqlite_books.verify()} >= {"entry_chain"}
 
 

@@ -17,6 +17,7 @@ from services.earning.domain import ActivityId, ProgramId, Reversal
 from services.earning.queries_reversals import ReversalQueries
 from shared import errors
 from tests.conftest import open_database
+from tests.databases import EARNING
 from tests.earning.nodes import PROGRAM, Node, order, prepared, purchase
 
 Scope = tuple[list[tuple[int, int]], int]
@@ -46,7 +47,8 @@ def runner() -> Iterator[asyncio.Runner]:
 @pytest.fixture(scope="module")
 def shop(runner: asyncio.Runner) -> Iterator[Node]:
     with TemporaryDirectory() as folder:
-        database = runner.run(open_database(f"sqlite:///{Path(folder)}/earning.db"))
+        url = runner.run(EARNING.sqlite(Path(folder) / "earning.db"))
+        database = runner.run(open_database(url))
         node = runner.run(prepared(database))
         yield node
         runner.run(node.group_commit.close())

@@ -24,13 +24,14 @@ from services.gamification.operations import Gamification
 from services.gamification.projector import Projector
 from services.gamification.reading import BoardReader
 from services.gamification.score_store import ScoreLog
-from shared import feed_log, migrate
+from shared import feed_log
 from shared.batches import Executor
 from shared.clock import SimulatedClock
 from shared.database import Database
 from shared.followers import followed
 from shared.group_commit import GroupCommit
 from shared.work import Followed, partition_of_item
+from tests.databases import GAMIFICATION, Ready
 from tests.gamification.peers import (
     PARTITIONS,
     PROGRAM,
@@ -189,15 +190,15 @@ def games_over(database: Database, client: "redis.Redis", clock: SimulatedClock)
     )
 
 
+@pytest.fixture(scope="session")
+def ready() -> Ready:
+    """The tables of gamification."""
+    return GAMIFICATION
+
+
 @pytest.fixture
 async def games(database: Database, boards_client: "redis.Redis") -> AsyncIterator[Games]:
     """Gamification on both databases, migrated, without a program; nothing projects by itself."""
-    await migrate.migrate(
-        database.url,
-        schema=database.schema,
-        package="services.gamification.migrations",
-        metadata=tables.metadata,
-    )
     await feed_log.open_feed(
         database, tables.kernel, partitions=PARTITIONS, incarnation="incarnation"
     )

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import REDEMPTION, Ready
 from tests.redemption.shops import Shop, shop_of
+
+
+@pytest.fixture(scope="session")
+def ready() -> Ready:
+    """The tables of redemption."""
+    return REDEMPTION
 
 
 @pytest.fixture

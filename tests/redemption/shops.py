@@ -33,6 +33,7 @@ from shared.database import Database
 from shared.errors import RemoteRefusal
 from shared.rpc.client import channel, refusal_of
 from shared.rpc.server import Running
+from tests.databases import EARNING
 from tests.earning.nodes import document
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ async def shop_of(
     clock = SimulatedClock(NOW)
     earning = await earning_service.start(
         EarningSettings(
-            database_url=f"sqlite:///{folder}/earning.db",
+            database_url=await EARNING.sqlite(folder / "earning.db"),
             listen="127.0.0.1:0",
             tiers_address=NOWHERE,
             log_level="error",

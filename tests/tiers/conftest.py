@@ -11,13 +11,14 @@ from services.tiers import documents, tables
 from services.tiers.documents import Documents, TiersPrograms
 from services.tiers.followers import commands_of
 from services.tiers.operations import Memberships, TiersWork
-from shared import feed_log, migrate
+from shared import feed_log
 from shared.batches import Executor
 from shared.clock import SimulatedClock
 from shared.database import Database
 from shared.followers import followed
 from shared.group_commit import GroupCommit
 from shared.work import Followed, partition_of_item
+from tests.databases import TIERS, Ready
 from tests.tiers.cases import at
 from tests.tiers.documents import giftshop
 from tests.tiers.publisher import Published, events_of
@@ -88,15 +89,15 @@ def write_path(database: Database, clock: SimulatedClock, programs: TiersProgram
     )
 
 
+@pytest.fixture(scope="session")
+def ready() -> Ready:
+    """The tables of tiers."""
+    return TIERS
+
+
 @pytest.fixture
 async def tiers(database: Database) -> AsyncIterator[Tiers]:
     """Tiers on both databases, migrated, without a program."""
-    await migrate.migrate(
-        database.url,
-        schema=database.schema,
-        package="services.tiers.migrations",
-        metadata=tables.metadata,
-    )
     await feed_log.open_feed(
         database, tables.kernel, partitions=PARTITIONS, incarnation="incarnation"
     )
