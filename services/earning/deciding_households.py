@@ -19,7 +19,13 @@ from services.earning.commands_households import (
 )
 from services.earning.decisions import Changes
 from services.earning.domain import MemberId, MemberKey, Wallet
-from services.earning.household_records import NOBODY, Household, Invitation, Membership
+from services.earning.household_records import (
+    NOBODY,
+    Household,
+    HouseholdPolicy,
+    Invitation,
+    Membership,
+)
 from services.earning.households_world import Households
 from services.earning.member_records import Frozen, MemberRecord, MemberState
 from services.earning.refusals import MemberFrozen
@@ -28,7 +34,7 @@ from services.earning.refusals_households import (
     HouseholdsNotOffered,
     NotInHousehold,
 )
-from services.earning.rules import HouseholdPolicy, Program
+from services.earning.rules import Program
 from services.earning.world import World
 from shared import errors
 from shared.decision import Decision

@@ -10,7 +10,7 @@ Points before the rounding are integers over one common denominator (`sums.py`).
 from fractions import Fraction
 
 from services.earning.domain import POINTS_MAX, LevelId
-from services.earning.explanations import Explanation, Looked
+from services.earning.explanations import NOTHING_LOOKED, CapOutcome, Explanation, Looked
 from services.earning.limits import Counting, Limits
 from services.earning.matching import Scene, match, plan_of
 from services.earning.refusals import PointsOutOfRange
@@ -60,7 +60,7 @@ def decide(rules: Rules, deed: Deed, facts: Facts) -> Earning:
     exact, denominator = sums.total(facts)
     points = granted = rounded(exact, denominator, rules.rounding)
     if limits is not None:
-        kept = limits.by_caps(rules.caps, Counting.POINTS, -1, points, 1)
+        kept = limits.by_caps(rules.points_caps, Counting.POINTS, -1, points, 1)
         if kept is not None:
             granted = points * kept[0] // kept[1]
     numerator, per = sums.factor()
@@ -68,28 +68,29 @@ def decide(rules: Rules, deed: Deed, facts: Facts) -> Earning:
         raise PointsOutOfRange(what="points", limit=POINTS_MAX)
     if granted:
         sums.share_out(granted, found.outcomes)
+    lines = sums.lines(granted) if deed.lines else ()
+    carried = NOTHING_CARRIED
+    if rules.carries:
+        carried = _remainder(exact - points * denominator, denominator)
+    wanted = -1
+    caps: tuple[CapOutcome, ...] = ()
+    if limits is not None:
+        wanted, caps = points, limits.outcomes(sums.counter(granted, points))
+        if limits.has_cut:
+            bare = Sums(rules, found, deed, scale)
+            bare.stack(None)
+            wanted = rounded(*bare.total(facts), rules.rounding)
     explanation = Explanation(
         rules.version,
         facts.level_id,
         numerator,
         per,
         tuple(found.outcomes),
-        sums.lines(granted) if deed.lines else (),
+        lines,
+        wanted,
+        caps,
+        NOTHING_LOOKED if rules.is_plain else _looked(rules, deed, facts, carried),
     )
-    carried = (
-        _remainder(exact - points * denominator, denominator) if rules.carries else NOTHING_CARRIED
-    )
-    if limits is not None:
-        wanted = points
-        if limits.has_cut:
-            bare = Sums(rules, found, deed, scale)
-            bare.stack(None)
-            wanted = rounded(*bare.total(facts), rules.rounding)
-        explanation = explanation._replace(
-            wanted=wanted, caps=tuple(limits.outcomes(sums.counter(granted, points)))
-        )
-    if not rules.is_plain:
-        explanation = explanation._replace(looked=_looked(rules, deed, facts, carried))
     return Earning(
         currency_id=rules.currency_id, points=granted, explanation=explanation, carried=carried
     )

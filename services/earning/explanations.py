@@ -65,6 +65,9 @@ class Looked(NamedTuple):
     carried: tuple[str, ...] = ()
 
 
+NOTHING_LOOKED = Looked()
+
+
 class Explanation(NamedTuple):
     """How points came about, down to the share of each line; `wanted` is what caps cut from."""
 
@@ -76,10 +79,10 @@ class Explanation(NamedTuple):
     line_points: tuple[int, ...]
     wanted: int = -1
     caps: tuple[CapOutcome, ...] = ()
-    looked: Looked = Looked()
+    looked: Looked = NOTHING_LOOKED
 
 
-_PLAIN = (-1, (), Looked())
+_PLAIN = (-1, (), NOTHING_LOOKED)
 _TEXTS_MAX = 4_096
 _texts: dict[RuleOutcome, str] = {}
 _WRITTEN_MAX = 1_024

@@ -94,3 +94,12 @@ class HouseholdMembershipChanged:
     household_id: HouseholdId
     is_member: bool
     is_head: bool
+
+
+@value
+class HouseholdPolicy:
+    """How members pool points: how many, who spends, and how long who left stays outside."""
+
+    max_members: int
+    cool_off_days: int = 0
+    only_head_spends: bool = False

@@ -21,6 +21,7 @@ from services.earning.household_records import (
     Housed,
     Household,
     HouseholdMembershipChanged,
+    HouseholdPolicy,
     Invitation,
     Joined,
     Membership,
@@ -35,7 +36,6 @@ from services.earning.refusals_households import (
     InvitationNotFound,
     NotInHousehold,
 )
-from services.earning.rules import HouseholdPolicy
 from shared.decision import Decision
 
 

@@ -5,15 +5,16 @@ rule gave to all members together. What a base rule has after multipliers is its
 what multipliers made of them; what a multiplier has is what it brought.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import TypeAlias
 
 from services.earning.explanations import CapOutcome
 from services.earning.matching import Scene
 from services.earning.refusals import CapExceeded
-from services.earning.rules import Cap, Rule
+from services.earning.rules import Cap
 from services.earning.schedules import Period, period_key
+from services.earning.shapes import Limit
 
 
 class Counting(Enum):
@@ -26,17 +27,9 @@ class Counting(Enum):
     POINTS = "points of the activity"
 
 
-class Asked(NamedTuple):
-    """A cap or budget that was asked; `cap_id` is the rule's for a budget, `period` then ""."""
-
-    cap_id: str
-    period: str
-    left: int
-    cut: bool
-    counting: Counting
-    place: int
-
-
+_Asked: TypeAlias = tuple[str, str, int, bool, Counting, int]
+"""A cap or budget that was asked: its id (the rule's for a budget), the period (then ""), what it
+had left, whether it cut, what it counts, and the place of the rule."""
 Kept = tuple[int, int]
 """The share of points that is kept, a ratio below 1."""
 
@@ -46,7 +39,7 @@ class Limits:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        self._asked: list[Asked] = []
+        self._asked: list[_Asked] = []
         self._periods: dict[Period, str] = {}
         self.has_cut = False
 
@@ -60,49 +53,48 @@ class Limits:
     ) -> Kept | None:
         """What caps leave of points, each of what the one before left; None for all of it.
 
-        Those that cut are asked before those that refuse. Refuses CapExceeded.
+        They are those of one stage (`rules.staged`). Refuses CapExceeded.
         """
         kept: Kept | None = None
-        if not caps:
-            return kept
-        on_base = counting is Counting.BASE or counting is Counting.ALL_BASE
-        for refuses in (False, True):
-            for cap in caps:
-                if cap.refuses is not refuses or cap.on_base is not on_base:
-                    continue
-                period = self._period(cap)
-                left = self._left(cap, period)
-                is_cut = numerator > left * denominator
-                if is_cut and refuses:
-                    wanted = -(-numerator // denominator)
-                    raise CapExceeded(cap_id=cap.cap_id, points_left=left, points_wanted=wanted)
-                self._asked.append(Asked(cap.cap_id, period, left, is_cut, counting, place))
-                if is_cut:
-                    kept = self._cut(kept, left, numerator, denominator)
-                    numerator, denominator = left, 1
+        for cap in caps:
+            period = self._period(cap)
+            left = self._left(cap, period)
+            is_cut = numerator > left * denominator
+            if is_cut and cap.refuses:
+                wanted = -(-numerator // denominator)
+                raise CapExceeded(cap_id=cap.cap_id, points_left=left, points_wanted=wanted)
+            self._asked.append((cap.cap_id, period, left, is_cut, counting, place))
+            if is_cut:
+                kept = self._cut(kept, left, numerator, denominator)
+                numerator, denominator = left, 1
         return kept
 
     def by_rule(
-        self, rule: Rule, counting: Counting, place: int, numerator: int, denominator: int
+        self, limit: Limit, counting: Counting, numerator: int, denominator: int
     ) -> Kept | None:
         """What a rule's own caps and then its budget leave of its points; None for all of them."""
-        kept = self.by_caps(rule.caps, counting, place, numerator, denominator)
-        if not rule.budget:
+        kept = None
+        if limit.caps:
+            kept = self.by_caps(limit.caps, counting, limit.place, numerator, denominator)
+        if not limit.budget:
             return kept
         if kept is not None:
             numerator, denominator = numerator * kept[0], denominator * kept[1]
-        left = self._budget_left(rule)
+        left = self._budget_left(limit)
         is_cut = numerator > left * denominator
-        self._asked.append(Asked(rule.rule_id, "", left, is_cut, counting, place))
+        self._asked.append((limit.rule_id, "", left, is_cut, counting, limit.place))
         if is_cut:
             kept = self._cut(kept, left, numerator, denominator)
         return kept
 
-    def outcomes(self, count: Callable[[Counting, int], int]) -> Iterator[CapOutcome]:
+    def outcomes(self, count: Callable[[Counting, int], int]) -> tuple[CapOutcome, ...]:
         """What was asked, with what each counts by the points that were given in the end."""
-        for each in self._asked:
-            counted = min(each.left, count(each.counting, each.place))
-            yield CapOutcome(each.cap_id, each.period, each.left, counted, each.cut)
+        return tuple(
+            [
+                CapOutcome(cap_id, period, left, min(left, count(counting, place)), is_cut)
+                for cap_id, period, left, is_cut, counting, place in self._asked
+            ]
+        )
 
     def _cut(self, kept: Kept | None, left: int, numerator: int, denominator: int) -> Kept:
         self.has_cut = True
@@ -117,11 +109,11 @@ class Limits:
             return facts.left[key]
         return max(0, cap.points - facts.used.get(key, 0))
 
-    def _budget_left(self, rule: Rule) -> int:
-        facts, key = self._scene.facts, (str(rule.rule_id), "")
+    def _budget_left(self, limit: Limit) -> int:
+        facts, key = self._scene.facts, (str(limit.rule_id), "")
         if facts.left is not None and key in facts.left:
             return facts.left[key]
-        return max(0, rule.budget - facts.spent.get(rule.rule_id, 0))
+        return max(0, limit.budget - facts.spent.get(limit.rule_id, 0))
 
     def _period(self, cap: Cap) -> str:
         period = cap.period

@@ -6,7 +6,7 @@ conditions last.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple, TypeAlias, cast
 from zoneinfo import ZoneInfo
 
@@ -25,7 +25,7 @@ from services.earning.rules import (
     Rule,
     Rules,
 )
-from services.earning.schedules import local_time
+from services.earning.schedules import Schedule, local_time
 
 OTHER_TYPE = "the rule is not about activities of this type"
 NO_AMOUNT = "the activity has no amount"
@@ -38,6 +38,7 @@ GROUP_TAKEN = "another rule of the group {0} applies"
 
 _TYPES_MAX = 256
 """How many types of activities a version remembers; callers may name any."""
+_REASONS_MAX, _DAYS_MAX = 64, 1_024
 
 
 class Scene:
@@ -105,7 +106,8 @@ class _Step(NamedTuple):
     """What one rule asks about activities of one type.
 
     `decided` is the outcome where the type alone decides it, `applied` the one of a rule that
-    applies where it is the same for all activities.
+    applies where it is the same for all activities; `refused` are those of a rule that does not, by
+    the reason, as far as they are remembered.
     """
 
     rule: Rule
@@ -114,6 +116,7 @@ class _Step(NamedTuple):
     picks: _LineGate | None
     applied: RuleOutcome | None
     kind: int
+    refused: dict[str, RuleOutcome]
 
 
 def match(rules: Rules, scene: Scene, scale: tuple[int, int]) -> Matches:
@@ -122,7 +125,7 @@ def match(rules: Rules, scene: Scene, scale: tuple[int, int]) -> Matches:
     outcomes, deed, verdicts = found.outcomes, scene.deed, scene.facts.verdicts
     groups: set[str] = set()
     kinds = (found.givers, found.givers, found.bonuses, found.multipliers, found.givers)
-    for rule, decided, gates, picks, applied, kind in plan_of(rules, deed.type).steps:
+    for rule, decided, gates, picks, applied, kind, refused in plan_of(rules, deed.type).steps:
         if decided is not None:
             outcomes.append(decided)
             continue
@@ -148,12 +151,20 @@ def match(rules: Rules, scene: Scene, scale: tuple[int, int]) -> Matches:
                 reason = GROUP_TAKEN.format(rule.group)
             groups.add(rule.group)
         if reason:
-            outcomes.append(RuleOutcome(rule.rule_id, False, reason))
+            outcomes.append(refused.get(reason) or _refused(rule, reason, refused))
             continue
         kinds[kind].append(Match(len(outcomes), rule, lines, amount))
         outcome = _counted(rule, amount, scale) if applied is None else applied
         outcomes.append(outcome._replace(reason=note) if note and FAILED in note else outcome)
     return found
+
+
+def _refused(rule: Rule, reason: str, known: dict[str, RuleOutcome]) -> RuleOutcome:
+    """The outcome of a rule that does not apply, remembered."""
+    if len(known) >= _REASONS_MAX:
+        known.clear()
+    made = known[reason] = RuleOutcome(rule.rule_id, False, reason)
+    return made
 
 
 def _picked(rule: Rule, picks: "_LineGate", deed: Deed) -> tuple[tuple[int, ...] | None, str, str]:
@@ -228,7 +239,7 @@ def _step(rule: Rule, type_: str) -> _Step:
     effect = rule.effect
     kind = _KINDS[type(effect)]
     if rule.activity_types and type_ not in rule.activity_types:
-        return _Step(rule, RuleOutcome(rule.rule_id, False, OTHER_TYPE), (), None, None, kind)
+        return _Step(rule, RuleOutcome(rule.rule_id, False, OTHER_TYPE), (), None, None, kind, {})
     applied = None
     if isinstance(effect, Multiplier):
         factor = (effect.numerator, effect.denominator)
@@ -236,7 +247,7 @@ def _step(rule: Rule, type_: str) -> _Step:
     elif isinstance(effect, Flat | Bonus):
         applied = RuleOutcome(rule.rule_id, True, "", 0, effect.points)
     picks = _line_gate(rule) if rule.has_lines else None
-    return _Step(rule, None, tuple(_gates(rule, type_)), picks, applied, kind)
+    return _Step(rule, None, tuple(_gates(rule, type_)), picks, applied, kind, {})
 
 
 def _gates(rule: Rule, type_: str) -> list[_Gate]:
@@ -251,7 +262,7 @@ def _gates(rule: Rule, type_: str) -> list[_Gate]:
     if rule.nth is not None:
         gates.append(_nth_gate(rule, type_))
     if (schedule := rule.schedule) is not None:
-        gates.append(lambda scene: schedule.why_not(scene.local))
+        gates.append(_schedule_gate(schedule))
     if (occasion := rule.occasion) is not None:
         gates.append(
             lambda scene: occasion.why_not(
@@ -266,14 +277,34 @@ def _gates(rule: Rule, type_: str) -> list[_Gate]:
     return gates
 
 
+def _schedule_gate(schedule: Schedule) -> _Gate:
+    """Ask a schedule; one without hours says the same all day long."""
+    if schedule.time_from is not None or schedule.time_until is not None:
+        return lambda scene: schedule.why_not(scene.local)
+    days: dict[date, str] = {}
+
+    def asked(scene: Scene) -> str:
+        today = scene.local.date()
+        reason = days.get(today)
+        if reason is None:
+            if len(days) >= _DAYS_MAX:
+                days.clear()
+            reason = days[today] = schedule.why_not(scene.local)
+        return reason
+
+    return asked
+
+
 def _nth_gate(rule: Rule, type_: str) -> _Gate:
     nth = rule.nth
     assert nth is not None  # noqa: S101 - asked by the caller
-    kinds = rule.activity_types or {type_}
+    first, *more = rule.activity_types or {type_}
 
     def asked(scene: Scene) -> str:
         counts = scene.facts.counts
-        number = 1 + sum([counts.get(kind, 0) for kind in kinds])
+        number = 1 + counts.get(first, 0)
+        for kind in more:
+            number += counts.get(kind, 0)
         if (nth.number and number != nth.number) or (nth.every and number % nth.every):
             return OTHER_NUMBER.format(number)
         return ""

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 from guerdon.earning.v1 import program_pb2 as pb
 from services.earning import program_currencies, program_referral, program_rules
 from services.earning.domain import CurrencyId, ProgramId, ReversalPolicy
-from services.earning.rules import HouseholdPolicy, Program, Rules
+from services.earning.household_records import HouseholdPolicy
+from services.earning.rules import Program, Rules
 from services.earning.stacking import MultiplierPolicy, Rounding
 from shared import errors, zones
 from shared.errors import Violation

@@ -25,6 +25,7 @@ from services.earning.domain import (
 )
 from services.earning.expiry import UTC_ZONE, CurrencyPolicy
 from services.earning.explanations import Explanation
+from services.earning.household_records import HouseholdPolicy
 from services.earning.money import Money
 from services.earning.schedules import Occasion, Period, Schedule, local_time, period_key
 from services.earning.stacking import MultiplierPolicy, Rounding
@@ -102,6 +103,13 @@ class Cap:
     points: int
     on_base: bool = False
     refuses: bool = False
+
+
+def staged(caps: Sequence[Cap], *, on_base: bool) -> tuple[Cap, ...]:
+    """Caps of one stage in the order in which they are asked: those that refuse come last."""
+    return tuple(
+        sorted([cap for cap in caps if cap.on_base is on_base], key=lambda cap: cap.refuses)
+    )
 
 
 @value
@@ -255,6 +263,8 @@ class Rules:
         self.money = money
         self.zone = zone
         self.caps = caps
+        self.base_caps = staged(caps, on_base=True)
+        self.points_caps = staged(caps, on_base=False)
         self.carries = carries
         self.currency_id = currency_id
         self.compiled: dict[str, object] = {}
@@ -334,15 +344,6 @@ class ReferralPolicy:
     activity_types: frozenset[str] = frozenset()
     condition: Condition | None = None
     max_per_referrer: int = 0
-
-
-@value
-class HouseholdPolicy:
-    """How members pool points: how many, who spends, and how long who left stays outside."""
-
-    max_members: int
-    cool_off_days: int = 0
-    only_head_spends: bool = False
 
 
 @value

@@ -7,9 +7,29 @@ from collections.abc import Sequence
 from math import lcm
 from typing import NamedTuple, cast
 
+from services.earning.domain import RuleId
 from services.earning.matching import Match, Matches
-from services.earning.rules import Multiplier, Rules
+from services.earning.rules import Base, Cap, Measured, Multiplier, Rules, staged
 from services.earning.stacking import MultiplierPolicy, combined, extras
+
+
+class Limit(NamedTuple):
+    """What limits one rule: its number within its kind, its place among all, caps and budget."""
+
+    number: int
+    place: int
+    rule_id: RuleId
+    caps: tuple[Cap, ...]
+    budget: int
+
+
+class Limited(NamedTuple):
+    """The limits of rules that apply; `bases` count points before multipliers."""
+
+    bases: tuple[Limit, ...]
+    givers: tuple[Limit, ...]
+    multipliers: tuple[Limit, ...]
+    bonuses: tuple[Limit, ...]
 
 
 class Shape(NamedTuple):
@@ -20,6 +40,8 @@ class Shape(NamedTuple):
     `places` are the multipliers of each class. Without limits `brought` is what each of them brings
     to a base point of each class and `factors` what the point comes to, over `common`. `factor` is
     that of those which count for the whole, `order` how all that gave points stand in the program.
+    `amount_per` is a denominator of what amounts earn, `fixed_per` one of what all else gives.
+    `limited` are the rules with caps or a budget.
     """
 
     keys: tuple[tuple[int, ...], ...]
@@ -30,6 +52,9 @@ class Shape(NamedTuple):
     common: int
     factor: tuple[int, int]
     order: tuple[int, ...]
+    amount_per: int
+    fixed_per: int
+    limited: Limited
 
 
 _SHAPES_MAX = 1_024
@@ -74,6 +99,7 @@ def _shape(rules: Rules, found: Matches, line_count: int) -> Shape:
         policy, places, [[nominal[at] for at in each] for each in places], len(multipliers)
     )
     whole = [nominal[at] for at, each in enumerate(multipliers) if each.lines is None]
+    effects = [each.rule.effect for each in found.givers]
     given = [each.place for each in (*found.givers, *multipliers, *found.bonuses)]
     return Shape(
         tuple(keys),
@@ -84,7 +110,29 @@ def _shape(rules: Rules, found: Matches, line_count: int) -> Shape:
         common,
         combined(policy, whole),
         tuple(sorted(range(len(given)), key=given.__getitem__)),
+        lcm(*[each.per_amount for each in effects if isinstance(each, Base)]),
+        lcm(*[each.per for each in effects if isinstance(each, Measured)]),
+        Limited(
+            _limits(found.givers, on_base=True),
+            _limits(found.givers),
+            _limits(multipliers),
+            _limits(found.bonuses),
+        ),
     )
+
+
+def _limits(matched: Sequence[Match], *, on_base: bool = False) -> tuple[Limit, ...]:
+    made = [
+        Limit(
+            number,
+            place,
+            rule.rule_id,
+            staged(rule.caps, on_base=on_base),
+            0 if on_base else rule.budget,
+        )
+        for number, (place, rule, _, _) in enumerate(matched)
+    ]
+    return tuple([each for each in made if each.caps or each.budget])
 
 
 def nominal_factors(multipliers: Sequence[Match]) -> list[tuple[int, int]]:

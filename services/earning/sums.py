@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import gcd, lcm
-from operator import add, mul
+from operator import mul
 from typing import NamedTuple
 
 from services.earning.domain import RATIO_MAX
@@ -33,187 +33,193 @@ NOTHING_CARRIED = Fraction(0)
 
 
 class _Weights(NamedTuple):
-    """Lines that rules count with their amounts, or with their units when all of them are free."""
+    """Lines that rules count, and their amounts, or their units when all of them are free."""
 
-    lines: list[tuple[int, int]]
-    by_class: list[int]
+    lines: Sequence[int]
+    weights: list[int]
+    by_class: Sequence[int]
     total: int
+
+
+_ONCE = (1,)
 
 
 class Sums:
     """The points of one decision, exact: integers over `per` before multipliers, `whole` after.
 
     Lines fall into classes by which multipliers of lines pick them; mostly there is one class.
-    `rows` are the points of base and flat rules by class; `brought`, `factors` and `common` are
-    those of the shape, or what limits leave of them. `made` is what multipliers made of each row,
-    known once they have done their work.
+    A base or flat rule gives `units` for each of what it counts, which `counted` has by class, and
+    `bases` are those points in all; with multipliers they come to `made`.
+    `brought`, `factors` and `common` are those of the shape, or what limits leave of them.
     """
 
     __slots__ = (
         "_weighed",
+        "bases",
         "bonuses",
         "brought",
         "common",
+        "counted",
         "deed",
         "factors",
         "found",
         "made",
         "per",
-        "rows",
         "rules",
         "shape",
+        "units",
     )
 
     def __init__(self, rules: Rules, found: Matches, deed: Deed, scale: tuple[int, int]) -> None:
         self.rules = rules
         self.found = found
         self.deed = deed
-        self.shape = shape_of(rules, found, len(deed.lines))
+        self._weighed: dict[Sequence[int] | None, _Weights] = {}
+        shape = self.shape = shape_of(rules, found, len(deed.lines))
         self.common = 1
         self.brought: Sequence[Sequence[int]] = ()
-        self.factors: Sequence[int] = (1,) * len(self.shape.keys)
-        self.made: list[int] = []
-        self._weighed: dict[Sequence[int] | None, _Weights] = {}
+        self.factors: Sequence[int] = _ONCE * len(shape.keys)
         self.bonuses = [_points(each)[0] for each in found.bonuses]
-        per = scale[1]
+        ratio, over = scale
+        per = lcm(shape.amount_per * over, shape.fixed_per)
+        if shape.classes:
+            fixed = [each for each in found.givers if type(each.rule.effect) is not Base]
+            per = lcm(per, *[self._weights(each.lines).total * _points(each)[1] for each in fixed])
+        self.per = per
+        units: list[int] = []
+        counted: list[Sequence[int]] = []
+        self.units, self.counted = units, counted
         for each in found.givers:
             effect = each.rule.effect
-            per = lcm(
-                per, effect.per_amount * scale[1] if type(effect) is Base else _points(each)[1]
-            )
-        if self.shape.classes:
-            per = lcm(
-                per,
-                *[
-                    self._weights(each).total * _points(each)[1]
-                    for each in found.givers
-                    if type(each.rule.effect) is not Base
-                ],
-            )
-        self.per = per
-        self.rows = [self._row(each, scale) for each in found.givers]
+            if type(effect) is Base:
+                amount = each.amount
+                units.append(
+                    effect.points * ratio * (per // (effect.per_amount * over)) if amount else 0
+                )
+                counted.append(self._weights(each.lines).by_class if shape.classes else (amount,))
+            else:
+                points, whole = _points(each)
+                if shape.classes:
+                    weights = self._weights(each.lines)
+                    units.append(points * (per // (whole * weights.total)))
+                    counted.append(weights.by_class)
+                else:
+                    units.append(points * (per // whole))
+                    counted.append(_ONCE)
+        self.bases = list(map(mul, units, map(sum, counted)))
+        self.made = self.bases
 
-    def _row(self, matched: Match, scale: tuple[int, int]) -> list[int]:
-        """The points of a base or flat rule by class."""
-        effect, classes = matched.rule.effect, self.shape.classes
-        if type(effect) is Base:
-            unit = effect.points * scale[0] * (self.per // (effect.per_amount * scale[1]))
-            if not classes or not matched.amount:
-                return [matched.amount * unit, *[0] * (len(self.shape.keys) - 1)]
-            return [weight * unit for weight in self._weights(matched).by_class]
-        points, per = _points(matched)
-        if not classes:
-            return [points * (self.per // per)]
-        weights = self._weights(matched)
-        unit = points * (self.per // (per * weights.total))
-        return [weight * unit for weight in weights.by_class]
-
-    def _weights(self, matched: Match) -> "_Weights":
-        """What the lines that a rule counts weigh; rules that count the same lines share it."""
-        picked = matched.lines
+    def _weights(self, picked: Sequence[int] | None) -> _Weights:
+        """What lines weigh that rules count; those that count the same lines share it."""
         known = self._weighed.get(picked)
         if known is None:
             lines, classes = self.deed.lines, self.shape.classes
             places = range(len(lines)) if picked is None else picked
-            weights = [(line, lines[line].amount) for line in places]
-            total = sum([weight for _, weight in weights])
+            weights = [lines[line].amount for line in places]
+            total = sum(weights)
             if not total:
-                weights = [(line, lines[line].quantity) for line in places]
-                total = sum([weight for _, weight in weights])
+                weights = [lines[line].quantity for line in places]
+                total = sum(weights)
             by_class = [total]
             if classes:
                 by_class = [0] * len(self.shape.keys)
-                for line, weight in weights:
+                for line, weight in zip(places, weights, strict=True):
                     by_class[classes[line]] += weight
-            known = self._weighed[picked] = _Weights(weights, by_class, total)
+            known = self._weighed[picked] = _Weights(places, weights, by_class, total)
         return known
 
     # Multipliers, caps, budgets ------------------------------------------------------------------
 
     def stack(self, limits: Limits | None) -> None:
         """Let multipliers, and what limits points before the rounding, do their work."""
-        found = self.found
         if limits is not None:
             self._limit_bases(limits)
-        if found.multipliers:
+        if self.found.multipliers:
             self._multiply(limits)
-        self.made = [self._made(row) for row in self.rows]
+            self._make()
         if limits is None:
             return
-        for row, each in enumerate(found.givers):
-            if each.rule.is_limited:
-                whole = self.per * self.common
-                kept = limits.by_rule(each.rule, Counting.MADE, each.place, self.made[row], whole)
-                if kept is not None:
-                    self._keep(kept, [row])
-                    self.made = [self._made(row) for row in self.rows]
-        for at, each in enumerate(found.bonuses):
-            if each.rule.is_limited:
-                points = self.bonuses[at]
-                kept = limits.by_rule(each.rule, Counting.PART, each.place, points, 1)
-                if kept is not None:
-                    self.bonuses[at] = points * kept[0] // kept[1]
+        limited = self.shape.limited
+        for each in limited.givers:
+            made = self.made[each.number]
+            kept = limits.by_rule(each, Counting.MADE, made, self.per * self.common)
+            self._keep(kept, (each.number,))
+        for each in limited.bonuses:
+            points = self.bonuses[each.number]
+            kept = limits.by_rule(each, Counting.PART, points, 1)
+            if kept is not None:
+                self.bonuses[each.number] = points * kept[0] // kept[1]
 
     def _limit_bases(self, limits: Limits) -> None:
-        for row, each in enumerate(self.found.givers):
-            if each.rule.caps:
-                points = sum(self.rows[row])
-                kept = limits.by_caps(each.rule.caps, Counting.BASE, each.place, points, self.per)
-                self._keep(kept, [row])
-        if self.rules.caps:
-            points = sum([sum(row) for row in self.rows])
-            kept = limits.by_caps(self.rules.caps, Counting.ALL_BASE, -1, points, self.per)
-            self._keep(kept, range(len(self.rows)))
+        for each in self.shape.limited.bases:
+            kept = limits.by_rule(each, Counting.BASE, self.bases[each.number], self.per)
+            self._keep(kept, (each.number,))
+        if caps := self.rules.base_caps:
+            points = sum(self.bases)
+            kept = limits.by_caps(caps, Counting.ALL_BASE, -1, points, self.per)
+            self._keep(kept, range(len(self.bases)))
 
     def _keep(self, kept: Kept | None, places: Sequence[int]) -> None:
-        """Cut rows to a share, over a larger denominator."""
+        """Cut rules' points to a share, over a larger denominator."""
         if kept is None:
             return
         common = gcd(*kept)
         numerator, denominator = kept[0] // common, kept[1] // common
         self.per *= denominator
-        for place, row in enumerate(self.rows):
-            by = numerator if place in places else denominator
-            self.rows[place] = [each * by for each in row]
+        self.units = [
+            unit * (numerator if place in places else denominator)
+            for place, unit in enumerate(self.units)
+        ]
+        self.bases = list(map(mul, self.units, map(sum, self.counted)))
+        self._make()
 
-    def _made(self, row: Sequence[int]) -> int:
-        """What multipliers made of the points of a base or flat rule."""
-        if len(row) == 1:
-            return row[0] * self.factors[0]
-        return sum(map(mul, row, self.factors))
+    def _make(self) -> None:
+        """Tell what multipliers make of the points of base and flat rules."""
+        factors = self.factors
+        if len(factors) == 1:
+            (factor,) = factors
+            self.made = [points * factor for points in self.bases]
+        else:
+            weighed = [sum(map(mul, each, factors)) for each in self.counted]
+            self.made = list(map(mul, self.units, weighed))
 
     def _multiply(self, limits: Limits | None) -> None:
-        shape, multipliers = self.shape, self.found.multipliers
+        shape = self.shape
         self.brought, self.factors, self.common = shape.brought, shape.factors, shape.common
-        limited = []
-        if limits is not None:
-            limited = [at for at, each in enumerate(multipliers) if each.rule.is_limited]
-        if not limited:
+        if limits is None or not shape.limited.multipliers:
             return
-        assert limits is not None  # noqa: S101 - nothing is limited without
-        policy, nominal = self.rules.multiplier_policy, nominal_factors(multipliers)
-        factors = [[nominal[at] for at in each] for each in shape.places]
-        if policy is MultiplierPolicy.BEST:
-            # What is best is told by the factors as they are written, whatever caps leave of them.
-            policy = MultiplierPolicy.ADD
-            for each in factors:
-                chosen = best(each) if each else -1
-                each[:] = [pair if at == chosen else (1, 1) for at, pair in enumerate(each)]
-            self._bring(policy, factors)
-        for at in limited:
-            rule = multipliers[at].rule
-            brought = max(0, self._brings(at, self._bases()))
-            whole = self.per * self.common
-            kept = limits.by_rule(rule, Counting.PART, multipliers[at].place, brought, whole)
+        factors: list[list[tuple[int, int]]] = []
+        bases = self._bases_by_class()
+        for each in shape.limited.multipliers:
+            at = each.number
+            brought = max(0, self._brings(at, bases))
+            kept = limits.by_rule(each, Counting.PART, brought, self.per * self.common)
             if kept is None:
                 continue
+            factors = factors or self._factors()
             for inner, left in zip(shape.places, factors, strict=True):
                 if at in inner:
                     left[inner.index(at)] = _less(left[inner.index(at)], kept)
-            self._bring(policy, factors)
+            self._bring(factors)
 
-    def _bring(self, policy: MultiplierPolicy, factors: list[list[tuple[int, int]]]) -> None:
+    def _factors(self) -> list[list[tuple[int, int]]]:
+        """The factors of each class, that caps and budgets make less of.
+
+        What is best is told by the factors as they are written, whatever is left of them.
+        """
+        nominal = nominal_factors(self.found.multipliers)
+        factors = [[nominal[at] for at in each] for each in self.shape.places]
+        if self.rules.multiplier_policy is MultiplierPolicy.BEST:
+            for each in factors:
+                chosen = best(each) if each else -1
+                each[:] = [pair if at == chosen else (1, 1) for at, pair in enumerate(each)]
+        return factors
+
+    def _bring(self, factors: list[list[tuple[int, int]]]) -> None:
         """Take other factors for each class than the rules name."""
+        policy = self.rules.multiplier_policy
+        if policy is MultiplierPolicy.BEST:
+            policy = MultiplierPolicy.ADD  # all but the best are 1
         self.brought, self.factors, self.common = brought_by(
             policy, self.shape.places, factors, len(self.found.multipliers)
         )
@@ -222,15 +228,13 @@ class Sums:
         """What a multiplier brings to base points of each class."""
         return sum(map(mul, self.brought[at], bases))
 
-    def _bases(self) -> Sequence[int]:
+    def _bases_by_class(self) -> Sequence[int]:
         """The base points of all rules by class."""
-        if len(self.rows) == 1:
-            return self.rows[0]
-        if len(self.shape.keys) == 1:
-            return [sum([row[0] for row in self.rows])]
-        return [sum(column) for column in zip(*self.rows, strict=True)] or [0] * len(
-            self.shape.keys
-        )
+        if len(self.factors) == 1:
+            return (sum(self.bases),)
+        return [
+            sum(map(mul, self.units, column)) for column in zip(*self.counted, strict=True)
+        ] or [0] * len(self.factors)
 
     # What comes of it ----------------------------------------------------------------------------
 
@@ -254,9 +258,9 @@ class Sums:
         """Write into the outcomes which part of the points came by each rule."""
         found, common = self.found, self.common
         whole = self.per * common
-        exact = [sum(row) * common for row in self.rows]
+        exact = [points * common for points in self.bases]
         if found.multipliers:
-            bases = self._bases()
+            bases = self._bases_by_class()
             exact += [self._brings(at, bases) for at in range(len(found.multipliers))]
         exact += [bonus * whole for bonus in self.bonuses]
         given = (*found.givers, *found.multipliers, *found.bonuses)
@@ -276,13 +280,13 @@ class Sums:
         """Tells the whole points that a cap or budget counts of those granted."""
         found, rounding = self.found, self.rules.rounding
         made: dict[int, int] = {}
-        rows: dict[int, int] = {}
+        bases: dict[int, int] = {}
         if granted:
             whole = self.per * self.common
             places = [each.place for each in (*found.givers, *found.bonuses)]
             exact = [*self.made, *[bonus * whole for bonus in self.bonuses]]
             made = dict(zip(places, parts_of(granted, exact, whole), strict=True))
-            rows = dict(zip(places, map(sum, self.rows), strict=False))
+            bases = dict(zip(places, self.bases, strict=False))
 
         def count(counting: Counting, place: int) -> int:
             if not granted:
@@ -293,48 +297,40 @@ class Sums:
                 return made[place]
             if counting is Counting.PART:
                 return max(0, found.outcomes[place].granted)
-            base = rows[place] if counting is Counting.BASE else sum(rows.values())
+            base = bases[place] if counting is Counting.BASE else sum(bases.values())
             return rounded(base * granted, self.per * points, rounding)
 
         return count
 
     def lines(self, points: int) -> tuple[int, ...]:
         """The points of each line: of what a rule gives, those that it counts have their share."""
-        matched = (*self.found.givers, *self.found.bonuses)
-        if not points or not matched:
+        found = self.found
+        if not points or not (found.givers or found.bonuses):
             return (0,) * len(self.deed.lines)
-        whole, factors, classes = self.per * self.common, self.factors, self.shape.classes
-        # What the lines that some rules count have of the points, by class, and of bonuses in all:
-        # shared by weight within the class, or among all of these lines.
-        values: dict[int, tuple[_Weights, list[int], int]] = {}
-        for weights, row in zip(map(self._weights, self.found.givers), self.rows, strict=True):
-            made = list(map(mul, row, factors))
-            known = values.get(id(weights))
-            if known is not None:
-                made = list(map(add, known[1], made))
-            values[id(weights)] = (weights, made, 0)
-        for weights, bonus in zip(
-            map(self._weights, self.found.bonuses), self.bonuses, strict=True
-        ):
-            _, made, before = values.get(id(weights)) or (weights, [0] * len(factors), 0)
-            values[id(weights)] = (weights, made, before + bonus * whole)
-        per = lcm(
-            *[each for weights, _, _ in values.values() for each in weights.by_class if each],
-            *[weights.total for weights, _, bonus in values.values() if bonus],
-        )
-        shares = [0] * len(self.deed.lines)
-        for weights, made, bonus in values.values():
-            more = bonus * per // weights.total if bonus else 0
-            units = [
-                value * per // each + more if each else 0
-                for value, each in zip(made, weights.by_class, strict=True)
-            ]
-            if classes:
-                for line, weight in weights.lines:
-                    shares[line] += units[classes[line]] * weight
+        factors, classes = self.factors, self.shape.classes
+        # For each set of lines: the points of a unit of weight before multipliers, and what all of
+        # its lines share.
+        parts: dict[int, tuple[_Weights, int, int]] = {}
+        for row, each in enumerate(found.givers):
+            weights = self._weights(each.lines)
+            _, unit, shared = parts.get(id(weights), (weights, 0, 0))
+            if self.counted[row] is _ONCE:
+                shared += self.made[row]
             else:
-                for line, weight in weights.lines:
-                    shares[line] += units[0] * weight
+                unit += self.units[row]
+            parts[id(weights)] = (weights, unit, shared)
+        whole = self.per * self.common
+        for each, points_ in zip(found.bonuses, self.bonuses, strict=True):
+            weights = self._weights(each.lines)
+            _, unit, shared = parts.get(id(weights), (weights, 0, 0))
+            parts[id(weights)] = (weights, unit, shared + points_ * whole)
+        per = lcm(*[weights.total for weights, _, shared in parts.values() if shared])
+        shares = [0] * len(self.deed.lines)
+        for weights, unit, shared in parts.values():
+            more = shared * per // weights.total
+            units = [unit * factor * per + more for factor in factors]
+            for line, weight in zip(weights.lines, weights.weights, strict=True):
+                shares[line] += units[classes[line] if classes else 0] * weight
         return allocate(points, shares)
 
 

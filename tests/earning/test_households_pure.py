@@ -24,7 +24,13 @@ from services.earning.domain import (
 )
 from services.earning.expiry import plain
 from services.earning.further import Purse
-from services.earning.household_records import Household, Joined, Membership, invitation_code
+from services.earning.household_records import (
+    Household,
+    HouseholdPolicy,
+    Joined,
+    Membership,
+    invitation_code,
+)
 from services.earning.ledger_books import Books
 from services.earning.member_records import Frozen
 from services.earning.refusals import InsufficientPoints
@@ -33,7 +39,6 @@ from services.earning.refusals_households import (
     HouseholdCoolOff,
     HouseholdsDiffer,
 )
-from services.earning.rules import HouseholdPolicy
 from tests.earning.samples import CURRENCY
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
