@@ -33,7 +33,7 @@ demo: $(READY)
 	guerdon demo $(if $(FRESH),--fresh)
 
 test: $(READY)
-	python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
+	python -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
 
 check: check-code check-containers check-protos
 
