@@ -134,7 +134,8 @@ def _facts(
     place = (program.program_id, wallet.member_key)
     needs = program.needs(command.type, command.occurred_time)
     profile = world.counts.profiles.get(place, NO_PROFILE)
-    member = wire_members.profile_to_proto(profile) if needs.profile else None
+    # Conditions take None for a member of whom nothing is told.
+    member = None if profile is NO_PROFILE else wire_members.profile_to_proto(profile)
     return world.counts.facts(place, needs, level_id, member)
 
 

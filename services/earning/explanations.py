@@ -83,6 +83,7 @@ class Explanation(NamedTuple):
 
 
 _PLAIN = (-1, (), NOTHING_LOOKED)
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _TEXTS_MAX = 4_096
 _texts: dict[RuleOutcome, str] = {}
 _WRITTEN_MAX = 1_024
@@ -92,17 +93,19 @@ _written: dict[str, Explanation] = {}
 
 def written(explanation: Explanation) -> str:
     """The text of an explanation as it is stored and hashed: a JSON array of its parts in order."""
-    outcomes = ",".join([_texts.get(each) or _text(each) for each in explanation.rules])
+    outcomes = ",".join(
+        [
+            _text(each) if each.matched else _texts.get(each) or _remembered(each)
+            for each in explanation.rules
+        ]
+    )
     text = (
         f"[{explanation.program_version},{_quoted(explanation.level_id)},"
         f"{explanation.numerator},{explanation.denominator},[{outcomes}],"
         f"[{','.join(map(str, explanation.line_points))}]"
     )
-    if explanation[6:] == _PLAIN:
-        text = f"{text}]"
-    else:
-        rest = json.dumps(explanation[6:], ensure_ascii=False, separators=(",", ":"))
-        text = f"{text},{rest[1:]}"
+    rest = explanation[6:]
+    text += "]" if rest == _PLAIN else f",{_encode(rest)[1:]}"
     if len(_written) >= _WRITTEN_MAX:
         _written.clear()
     _written[text] = explanation
@@ -110,16 +113,18 @@ def written(explanation: Explanation) -> str:
 
 
 def _text(outcome: RuleOutcome) -> str:
-    """The text of an outcome; those of rules that do not apply come again and are remembered."""
-    text = (
+    return (
         f"[{_quoted(outcome.rule_id)},{'true' if outcome.matched else 'false'},"
         f"{_quoted(outcome.reason)},{outcome.amount},{outcome.points},"
         f"{outcome.numerator},{outcome.denominator},{outcome.granted}]"
     )
-    if not outcome.matched:
-        if len(_texts) >= _TEXTS_MAX:
-            _texts.clear()
-        _texts[outcome] = text
+
+
+def _remembered(outcome: RuleOutcome) -> str:
+    """The text of a rule that does not apply, which comes again."""
+    if len(_texts) >= _TEXTS_MAX:
+        _texts.clear()
+    text = _texts[outcome] = _text(outcome)
     return text
 
 
