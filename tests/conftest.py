@@ -73,9 +73,11 @@ def postgres_server(short_folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def shelf(postgres_server: str) -> Shelf:
+async def shelf(postgres_server: str) -> AsyncIterator[Shelf]:
     """Databases that tests take and put back."""
-    return Shelf(postgres_server)
+    made = Shelf(postgres_server)
+    yield made
+    await made.clear()
 
 
 @pytest.fixture(scope="session")

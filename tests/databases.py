@@ -107,7 +107,7 @@ class Shelf:
     async def take(self, ready: Ready | None) -> str:
         """URL of an empty database; it has the tables if there are any, in both schemas."""
         if ready is None:
-            return await self._created("template1")
+            return await self._created("")
         if ready.service not in self._kinds:
             self._kinds[ready.service] = await self._kind_of(ready)
         kind = self._kinds[ready.service]
@@ -119,10 +119,16 @@ class Shelf:
         if kind is not None and await _emptied(url, kind):
             kind.free.append(url)
             return
-        await statement(self.server, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+        await self._drop(url)
+
+    async def clear(self) -> None:
+        """Drop every database that was made and is not dropped yet."""
+        for kind in self._kinds.values():
+            for url in (*kind.free, kind.template):
+                await self._drop(url)
 
     async def _kind_of(self, ready: Ready) -> _Kind:
-        url = await self._created("template1")
+        url = await self._created("")
         for schema in (SCHEMA, ready.service):
             await ready.migrate(url, schema)
         connection = await asyncpg.connect(url)
@@ -131,11 +137,16 @@ class Shelf:
             tables = [row["name"] for row in await connection.fetch(_ALL)]
         finally:
             await connection.close()
-        return _Kind(str(make_url(url).database), structure, tables)
+        return _Kind(url, structure, tables)
+
+    async def _drop(self, url: str) -> None:
+        await statement(self.server, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
     async def _created(self, template: str) -> str:
+        """URL of a copy of the database at another URL, or of one without anything."""
         name = f"test_{getpid()}_{next(self._numbers)}"
-        await statement(self.server, f"CREATE DATABASE {name} TEMPLATE {template}")
+        like = f" TEMPLATE {make_url(template).database}" if template else ""
+        await statement(self.server, f"CREATE DATABASE {name}{like}")
         return make_url(self.server).set(database=name).render_as_string(hide_password=False)
 
 
