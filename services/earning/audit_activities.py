@@ -1,43 +1,26 @@
-"""Recomputes what an activity earned, and compares it with its entry and its lines.
+"""Recomputes what an activity earned, and compares it with its lines.
 
 Activities are taken as columns, as wallets are (`audit_columns.py`): of nearly all of them nothing
 is to be told. The rules that violations name are listed in `audit.py`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from services.earning import explanations
 from services.earning.audit import DETAIL_MAX, Violation
-from services.earning.audit_columns import Micros
-from services.earning.domain import EntryType
 from services.earning.explanations import Explanation
 
-# fmt: off
-ActivityColumns: TypeAlias = tuple[
-    str, str, bytes, int, str, int, str, int, int, Micros, int, int, str, int,
-    str | None, str | None, int | None, int | None, int | None, int | None, int | None, Micros, str,
-]
-# fmt: on
-"""Of an activity its identifier, member, content, points, level, version, explanation, when it
-occurred, was recorded and is available, amount and points reversed, how, and whether it is erased.
-
-Then of its entry type, activity, points of the program, whether it has the same explanation, when
-it occurred and was booked, what it made pending, and when its lot is available; last the hold that
-paid for a part of the activity.
-"""
+ActivityColumns: TypeAlias = tuple[str, str, bytes, int, str, int, str, int, int, str, int, str]
+"""Of an activity its identifier, member, content, points, level, version, explanation, amount and
+points reversed, how, whether it is erased, and the hold that paid for a part of it."""
 LineColumns: TypeAlias = tuple[str, int, int, int, int]
 """Activity and points of a line; quantity, amount and points that were returned of it."""
-
-Orphan: TypeAlias = tuple[str, str, int]
-"""Activity, member and number of an entry."""
-
-_EARN = EntryType.EARN.value
 
 
 def is_returned(activity: ActivityColumns) -> bool:
     """Whether it says that anything is returned, or may be given back of what paid for it."""
-    return bool(activity[10] or activity[11] or activity[12] or activity[22])
+    return bool(activity[7] or activity[8] or activity[9] or activity[11])
 
 
 def audit_activity(
@@ -46,12 +29,10 @@ def audit_activity(
     lines: Sequence[LineColumns],
     again: Explanation | None,
 ) -> Iterator[Violation]:
-    """What does not agree between an activity, its entry and its lines.
+    """What does not agree between an activity and its lines.
 
     `again` is the explanation when deciding again gave the same one.
     """
-    if not _is_booked(activity):
-        yield violation("activity_entry", program_id, activity[0], *_booked(activity))
     try:
         stored = again or explanations.read(activity[6])
     except (ValueError, TypeError):
@@ -68,34 +49,6 @@ def audit_activity(
         explained = (stored.program_version, stored.level_id, stored.line_points, points)
         told = (version, level_id, shares, sum(shares))
         yield violation("activity_lines", program_id, activity[0], explained, told)
-
-
-def _is_booked(activity: ActivityColumns) -> bool:
-    """Whether its points are booked once, under its name, with its explanation."""
-    points = activity[3]
-    if not points:
-        return activity[14] is None
-    return bool(
-        activity[14] == _EARN
-        and activity[15] == activity[0]
-        and activity[16] == -points
-        and activity[17]
-        and activity[18:20] == activity[7:9]
-        and (activity[21] if activity[20] else None) == activity[9]
-    )
-
-
-def _booked(activity: ActivityColumns) -> tuple[object, object]:
-    """What the entry of an activity must say, and what it says."""
-    expected = (_EARN, activity[0], -activity[3], True, *activity[7:10])
-    return expected if activity[3] else "no entry", tuple(activity[14:22])
-
-
-def audit_orphans(program_id: str, unrecorded: Iterable[Orphan]) -> Iterator[Violation]:
-    """Entries that booked what activities earned, and that no activity names as its own."""
-    for activity_id, member_key, sequence in unrecorded:
-        found = f"entry {sequence} of {member_key} without it"
-        yield violation("activity_entry", program_id, activity_id, "a record", found)
 
 
 def violation(

@@ -6,8 +6,7 @@ page of entries.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,14 +28,14 @@ from services.earning import (
     wire,
 )
 from services.earning.audit import Violation
-from services.earning.audit_columns import EntryColumns, Owner
+from services.earning.audit_bookings import Bookings
+from services.earning.audit_columns import Owner
 from services.earning.audit_decisions import Decisions
 from services.earning.audit_wallets import WalletAudit
 from services.earning.documents import EarningPrograms
 from services.earning.domain import (
     CurrencyId,
     Entry,
-    EntryType,
     Hold,
     MemberKey,
     ProgramId,
@@ -50,9 +49,6 @@ from shared.errors import Refusal
 _ENTRIES_PAGE = 2_000
 _SERVING = 100
 """After so many activities a service that verifies goes on serving others."""
-_EARN, _REFERRAL, _REVERSE, _REFUND = (
-    each.value for each in (EntryType.EARN, EntryType.REFERRAL, EntryType.REVERSE, EntryType.REFUND)
-)
 
 
 class Stage(StrEnum):
@@ -81,6 +77,7 @@ class Auditor:
     async def audit(self, stage: Stage, range_: Range) -> Audited:
         """Verify one piece."""
         async with self._database.reading() as tx:
+            await store_audit.walk_indexes(tx)
             if stage is Stage.WALLETS:
                 return await self._wallets(tx, range_)
             return await self._activities(tx, range_)
@@ -93,16 +90,14 @@ class Auditor:
         owned = await store_audit.owned(tx, range_)
         uses = await store_audit.uses(tx, range_)
         audits = _Wallets(range_.program_id, owned)
-        told = _Entries(range_.program_id)
+        activities = await store_audit_activities.booked(tx, range_)
+        told = Bookings(range_.program_id, activities, first)
         async for page in store_audit.entry_pages(tx, range_, _ENTRIES_PAGE):
             for owner, run in page:
                 audits.of(owner).add(run, uses.get(owner, {}))
-                told.take(run, is_further=first not in {None, owner[1]})
+                told.take(run)
             await asyncio.sleep(0)  # a service that verifies goes on serving
-        violations = audits.finish()
-        if first is not None:
-            unrecorded = await store_audit_activities.unrecorded(tx, range_, first)
-            violations += audit_activities.audit_orphans(range_.program_id, unrecorded)
+        violations = [*audits.finish(), *told.finish()]
         known = await store_audit_further.recorded(tx, range_.program_id, told.earned)
         violations += audit_further.audit_orphans(told.earned, known)
         booked = await store_audit_referrals.booked(tx, range_.program_id, told.referred)
@@ -253,29 +248,3 @@ class _Wallets:
             owned.frozen.get(owner[0], 0),
         )
         self._violations += wallet.violations
-
-
-class _Entries:
-    """Entries that other rows have to tell of; odd ones are left out, as their wallets say so."""
-
-    def __init__(self, program_id: ProgramId) -> None:
-        self._program_id = program_id
-        self.earned: list[Entry] = []
-        self.referred: list[Entry] = []
-        self.refunded: list[Entry] = []
-
-    def take(self, run: Iterable[EntryColumns], *, is_further: bool) -> None:
-        """Keep those of a wallet; `is_further` says that it is not of the first currency."""
-        for columns in run:
-            type_ = columns[3]
-            if type_ == _EARN:
-                if is_further:
-                    self.earned += self._entry(columns)
-            elif type_ == _REFERRAL or (type_ == _REVERSE and not columns[11]):
-                self.referred += self._entry(columns)
-            elif type_ == _REFUND and columns[11]:
-                self.refunded += self._entry(columns)
-
-    def _entry(self, columns: EntryColumns) -> Iterator[Entry]:
-        with suppress(ValueError):
-            yield store_audit.entry_of(self._program_id, columns)

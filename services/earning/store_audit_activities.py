@@ -7,11 +7,10 @@ from typing import cast
 import sqlalchemy as sa
 
 from services.earning import audit, rows, rows_reversals, store_further, tables
-from services.earning.audit_activities import ActivityColumns, LineColumns, Orphan
+from services.earning.audit_activities import ActivityColumns, LineColumns
+from services.earning.audit_bookings import BookedColumns
 from services.earning.domain import (
     ActivityRecord,
-    CurrencyId,
-    EntryType,
     ProgramId,
     Reversal,
 )
@@ -21,27 +20,26 @@ from shared.database import Row, Tx
 
 _ERASABLE = {MemberState.ERASED, MemberState.MERGED}
 _ACTIVITY = ("program_id", "activity_id")
-_activities, _entries = tables.activities.c, tables.entries.c
-_its_entry = sa.and_(
-    _entries.program_id == _activities.program_id,
-    _entries.member_key == _activities.member_key,
-    _entries.currency_id == _activities.currency_id,
-    _entries.sequence == _activities.entry_sequence,
-)
-_booked = Ranged(
+_activities = tables.activities.c
+_ZERO: sa.ColumnElement[int] = sa.literal_column("0")
+_recorded = Ranged(
     sa.select(
         *(_activities.activity_id, _activities.member_key, _activities.content),
         *(_activities.points, _activities.level_id, _activities.program_version),
-        *(_activities.explanation, _activities.occurred_time, _activities.create_time),
-        *(_activities.available_time, _activities.amount_reversed, _activities.points_reversed),
-        *(_activities.reversal_way, _activities.is_erased),
-        *(_entries.type, _entries.activity_id, _entries.program_delta),
-        (_entries.explanation == _activities.explanation).label("is_explained"),
-        *(_entries.occurred_time, _entries.create_time, _entries.pending_delta),
-        *(_entries.lot_available_time, _activities.points_hold_id),
-    ).select_from(tables.activities.outerjoin(tables.entries, _its_entry)),
+        *(_activities.explanation, _activities.amount_reversed, _activities.points_reversed),
+        *(_activities.reversal_way, _activities.is_erased, _activities.points_hold_id),
+    ),
     _activities.program_id,
     _activities.activity_id,
+)
+_booked = Ranged(
+    sa.select(
+        *(_activities.activity_id, _activities.member_key, _activities.currency_id),
+        *(_activities.entry_sequence, _activities.points, _activities.explanation),
+        *(_activities.occurred_time, _activities.create_time, _activities.available_time),
+    ).where(sa.or_(_activities.points != _ZERO, _activities.entry_sequence != _ZERO)),
+    _activities.program_id,
+    _activities.member_key,
 )
 _lines_of = Ranged(
     sa.select(
@@ -56,28 +54,6 @@ _lines_of = Ranged(
     tables.activity_lines.c.program_id,
     tables.activity_lines.c.activity_id,
     *(tables.activity_lines.c.activity_id, tables.activity_lines.c.line_number),
-)
-_unrecorded = Ranged(
-    sa.select(_entries.activity_id, _entries.member_key, _entries.sequence)
-    .select_from(
-        tables.entries.outerjoin(
-            tables.activities,
-            sa.and_(
-                _activities.program_id == _entries.program_id,
-                _activities.activity_id == _entries.activity_id,
-                _activities.member_key == _entries.member_key,
-                _activities.currency_id == _entries.currency_id,
-                _activities.entry_sequence == _entries.sequence,
-            ),
-        )
-    )
-    .where(
-        _entries.type == sa.literal_column(f"'{EntryType.EARN.value}'"),
-        _entries.currency_id == sa.bindparam("currency_id"),
-        _activities.activity_id.is_(None),
-    ),
-    _entries.program_id,
-    _entries.member_key,
 )
 _named = [
     Ranged(sa.select(table.c.activity_id), table.c.program_id, table.c.activity_id)
@@ -102,7 +78,7 @@ class Recorded:
 async def recorded(tx: Tx, range_: Range) -> Recorded:
     """What is stored of a range of activities."""
     keys = range_.keys
-    found = cast("Sequence[ActivityColumns]", await tx.plain(_booked.of(range_), keys))
+    found = cast("Sequence[ActivityColumns]", await tx.plain(_recorded.of(range_), keys))
     told = {
         str(row[0]) for statement in _named for row in await tx.plain(statement.of(range_), keys)
     }
@@ -112,7 +88,7 @@ async def recorded(tx: Tx, range_: Range) -> Recorded:
         lines.setdefault(activity_id, []).append(line)
         if quantity or amount or points:
             told.add(activity_id)
-    marked = {each[0]: each[1] for each in found if each[13]}
+    marked = {each[0]: each[1] for each in found if each[10]}
     erasable = await erased_members(tx, range_.program_id, marked.values())
     return Recorded(
         activities=found,
@@ -122,10 +98,9 @@ async def recorded(tx: Tx, range_: Range) -> Recorded:
     )
 
 
-async def unrecorded(tx: Tx, range_: Range, currency_id: CurrencyId) -> Sequence[Orphan]:
-    """Entries of a range of members that booked an activity's points, and that none names."""
-    params = {**range_.keys, "currency_id": currency_id}
-    return cast("Sequence[Orphan]", await tx.plain(_unrecorded.of(range_), params))
+async def booked(tx: Tx, range_: Range) -> Sequence[BookedColumns]:
+    """Activities of a range of members that have points, or say that they have an entry."""
+    return cast("Sequence[BookedColumns]", await tx.plain(_booked.of(range_), range_.keys))
 
 
 async def records_of(

@@ -112,6 +112,14 @@ CHANGES: list[tuple[str, dict[str, object], str]] = [
     ("activities", {"amount_reversed": 7}, "activity_reversals"),
     ("activities", {"level_id": "gold"}, "activity_lines"),
     ("activities", {"content": b""}, "activity_recomputed"),
+    ("activities", {"entry_sequence": 99}, "activity_entry"),
+    ("activities", {"points": 0, "points_reversed": 0}, "activity_entry"),
+    ("activities", {"member_key": "nobody"}, "activity_entry"),
+    ("activities", {"currency_id": "other"}, "activity_entry"),
+    ("activities", {"occurred_time": START - timedelta(days=1)}, "activity_entry"),
+    ("activities", {"create_time": START - timedelta(days=1)}, "activity_entry"),
+    ("activities", {"available_time": START}, "activity_entry"),
+    ("activities", {"explanation": "[]"}, "activity_entry"),
     ("activity_lines", {"points": 999}, "activity_lines"),
     ("activity_lines", {"quantity_returned": 1}, "activity_reversals"),
     ("reversals", {"points": 1, "owed": 0}, "activity_reversals"),
@@ -123,6 +131,8 @@ CHANGES: list[tuple[str, dict[str, object], str]] = [
     ("reversals", {"points_given_back": 4}, "activity_paid"),
     ("reversals", {"points_given_back": 6}, "activity_paid"),
     ("entries", {"type": "gift"}, "entry_type"),
+    ("entries", {"type": "credit"}, "activity_entry"),
+    ("entries", {"activity_id": "other"}, "activity_entry"),
     ("entries", {"explanation": "{}"}, "entry_chain"),
 ]
 
