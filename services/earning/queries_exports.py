@@ -1,11 +1,11 @@
 """What is told of a member beside its own rows: household, referrals, and monthly statements."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from services.earning import statements, store_households, store_referrals, store_statements
 from services.earning.documents import EarningPrograms
-from services.earning.domain import NO_HOUSEHOLD, HouseholdId, MemberKey, ProgramId, Wallet
+from services.earning.domain import HouseholdId, MemberKey, ProgramId, Wallet
 from services.earning.queries_statements import Months
 from services.earning.referral_records import Referral, ReferralState
 from services.earning.statements import Statement
@@ -21,11 +21,14 @@ async def codes(tx: Tx, program_id: ProgramId, keys: Sequence[MemberKey]) -> lis
     return await store_referrals.all_codes(tx, [(program_id, key) for key in keys])
 
 
-async def household(tx: Tx, program_id: ProgramId, key: MemberKey) -> HouseholdId:
-    """The household that a member is in, empty for none."""
-    found = await store_households.memberships(tx, [(program_id, key)])
-    current = [each.household_id for each in found.values() if each.leave_time is None]
-    return current[0] if current else NO_HOUSEHOLD
+async def households(
+    tx: Tx, program_id: ProgramId, keys: Iterable[MemberKey]
+) -> dict[MemberKey, HouseholdId]:
+    """The households that members are in; those who are in none are left out."""
+    found = await store_households.memberships(tx, [(program_id, key) for key in keys])
+    return {
+        each.member_key: each.household_id for each in found.values() if each.leave_time is None
+    }
 
 
 async def referrals(

@@ -1,6 +1,6 @@
 """Reads about members: one, a page of them, everything of one."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -39,6 +39,7 @@ class MemberPage:
     """Members, and the token of the next page, empty on the last."""
 
     members: tuple[MemberRecord, ...]
+    households: Mapping[MemberKey, HouseholdId]
     next_page_token: str
 
 
@@ -52,13 +53,14 @@ class OneSided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """Some of what is stored of a member."""
+    """Some of what is stored of a member; `keys` are its own and of those merged into it."""
 
     member: MemberRecord | None = None
     wallets: list[Wallet] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     records: list[ActivityRecord] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
+    keys: frozenset[MemberKey] = frozenset()
     codes: list[str] = field(default_factory=list)
     referrals: list[OneSided] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
@@ -73,10 +75,14 @@ class MemberQueries:
         self._programs = programs
         self._clock = clock
 
-    async def member(self, program_id: ProgramId, member_id: MemberId) -> MemberRecord:
-        """A member. Refuses ProgramNotFound, MemberNotFound."""
+    async def member(
+        self, program_id: ProgramId, member_id: MemberId
+    ) -> tuple[MemberRecord, HouseholdId]:
+        """A member and its household, empty for none. Refuses ProgramNotFound, MemberNotFound."""
         async with self._database.reading() as tx:
-            return await self._member(tx, program_id, member_id)
+            found = await self._member(tx, program_id, member_id)
+            homes = await queries_exports.households(tx, program_id, [found.member_key])
+        return found, homes.get(found.member_key, NO_HOUSEHOLD)
 
     async def members(
         self, program_id: ProgramId, *, page_size: int, page_token: str
@@ -90,9 +96,11 @@ class MemberQueries:
         async with self._database.reading() as tx:
             await self._programs.require(tx, program_id)
             found = await store_members.page(tx, program_id, after=position[0], count=size + 1)
-        page = tuple(found[:size])
+            page = tuple(found[:size])
+            keys = [each.member_key for each in page]
+            homes = await queries_exports.households(tx, program_id, keys)
         more = paging.encode(query, (page[-1].member_key,)) if len(found) > size else ""
-        return MemberPage(members=page, next_page_token=more)
+        return MemberPage(members=page, households=homes, next_page_token=more)
 
     async def export(self, program_id: ProgramId, member_id: MemberId) -> AsyncIterator[Exported]:
         """Everything that is stored of a member, piece by piece; refuses as `member` does.
@@ -103,8 +111,13 @@ class MemberQueries:
             member = await self._member(tx, program_id, member_id)
             keys = await store_members.family(tx, program_id, member.member_key)
             wallets = await store_members.wallets(tx, program_id, keys)
-            household_id = await queries_exports.household(tx, program_id, member.member_key)
-        yield Exported(member=member, wallets=wallets[:_WALLETS_MAX], household_id=household_id)
+            homes = await queries_exports.households(tx, program_id, [member.member_key])
+        household_id = homes.get(member.member_key, NO_HOUSEHOLD)
+        yield Exported(
+            member=member,
+            wallets=wallets[:_WALLETS_MAX],
+            household_id=household_id,
+        )
         for start in range(_WALLETS_MAX, len(wallets), _WALLETS_MAX):
             yield Exported(wallets=wallets[start : start + _WALLETS_MAX])
         for wallet in wallets:
@@ -119,7 +132,7 @@ class MemberQueries:
                     tx, program_id, keys, after=after, count=_EXPORT_PAGE
                 )
             if holds:
-                yield Exported(holds=holds)
+                yield Exported(holds=holds, keys=frozenset(keys))
                 after = holds[-1].hold_id
             if len(holds) < _EXPORT_PAGE:
                 break

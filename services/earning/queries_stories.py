@@ -76,8 +76,12 @@ async def _story(tx: Tx, wallet: WalletKey, sequence: int) -> Story:
     if entry is None:
         raise EntryNotFound(sequence=sequence)
     hold = adjustment = None
+    names: dict[MemberKey, MemberId] = {}
     if entry.type in _OF_HOLDS:
         hold = await store_stories.hold(tx, wallet[0], entry.reference)
+        if hold is not None and hold.shares:
+            keys = [each.member_key for each in hold.shares]
+            names = await store_members.names(tx, wallet[0], keys)
     if entry.type is EntryType.ADJUST:
         key = (wallet[0], AdjustmentId(entry.reference))
         adjustment = (await store_points.load_adjustments(tx, [key])).get(key)
@@ -99,6 +103,7 @@ async def _story(tx: Tx, wallet: WalletKey, sequence: int) -> Story:
         side=side,
         member_id=name,
         other_member_id=await _other(tx, wallet, other),
+        names=names,
     )
 
 

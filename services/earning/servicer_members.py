@@ -7,7 +7,7 @@ from guerdon.earning.v1 import member_pb2, referral_pb2
 from guerdon.earning.v1 import member_service_pb2 as pb
 from guerdon.earning.v1 import member_service_pb2_grpc as pb_grpc
 from services.earning import answers, wire_members
-from services.earning.domain import MemberId, ProgramId
+from services.earning.domain import NO_HOUSEHOLD, MemberId, ProgramId
 from services.earning.member_records import MemberRecord
 from services.earning.queries_members import MemberQueries, OneSided
 from services.earning.referral_records import Side
@@ -34,10 +34,10 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
     ) -> pb.GetMemberResponse:
         """Give a member."""
         del context
-        member = await self._queries.member(
+        member, household_id = await self._queries.member(
             ProgramId(request.program_id), MemberId(request.member_id)
         )
-        return pb.GetMemberResponse(member=member_to_proto(member))
+        return pb.GetMemberResponse(member=member_to_proto(member, household_id))
 
     async def ListMembers(
         self, request: pb.ListMembersRequest, context: Context
@@ -50,7 +50,10 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
             page_token=request.page_token,
         )
         return pb.ListMembersResponse(
-            members=[member_to_proto(each) for each in page.members],
+            members=[
+                member_to_proto(each, page.households.get(each.member_key, NO_HOUSEHOLD))
+                for each in page.members
+            ],
             next_page_token=page.next_page_token,
         )
 
@@ -61,18 +64,20 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
         del context
         name = request.member_id
         async for piece in self._queries.export(ProgramId(request.program_id), MemberId(name)):
+            # Of a household's hold the others stay nameless: the export is this member's.
+            own = dict.fromkeys(piece.keys, MemberId(name))
             response = pb.ExportMemberResponse(
                 wallets=[answers.wallet_to_proto(each, name) for each in piece.wallets],
                 entries=[answers.entry_to_proto(each) for each in piece.entries],
                 records=[answers.activity_to_proto(each, name) for each in piece.records],
-                holds=[answers.hold_to_proto(each, name) for each in piece.holds],
+                holds=[answers.hold_to_proto(each, name, own) for each in piece.holds],
                 referral_codes=piece.codes,
                 referrals=[_one_sided(each, name) for each in piece.referrals],
                 statements=[statement_to_proto(each) for each in piece.statements],
                 household_id=piece.household_id,
             )
             if piece.member is not None:
-                response.member.CopyFrom(member_to_proto(piece.member))
+                response.member.CopyFrom(member_to_proto(piece.member, piece.household_id))
             yield response
 
     # Changes -------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from services.earning import rows, tables
+from services.earning import rows, store_shares, tables
 from services.earning.domain import Hold, MemberId, MemberKey, ProgramId, Wallet
 from services.earning.member_records import (
     NO_PROFILE,
@@ -191,7 +191,8 @@ async def holds(
         _hold_page,
         {"program_id": program_id, "member_keys": list(keys), "after": after, "count": count},
     )
-    return [rows.hold_of(row) for row in found]
+    made = {(program_id, row.hold_id): rows.hold_of(row) for row in found}
+    return list((await store_shares.with_shares(tx, made)).values())
 
 
 # Saving ------------------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from services.earning import rows, store_reads, tables
+from services.earning import rows, store_reads, store_shares, tables
 from services.earning.domain import (
     ActivityId,
     Entry,
     EntryType,
     Hold,
+    HoldId,
     Lot,
     MemberKey,
     ProgramId,
@@ -64,4 +65,6 @@ async def lots(tx: Tx, wallet: WalletKey, sequences: Sequence[int]) -> list[tupl
 async def hold(tx: Tx, program_id: ProgramId, hold_id: str) -> Hold | None:
     """A hold as it is now."""
     found = await tx.select(tables.holds, [(program_id, hold_id)], key=("program_id", "hold_id"))
-    return rows.hold_of(found[0]) if found else None
+    key = (program_id, HoldId(hold_id))
+    made = {key: rows.hold_of(found[0])} if found else {}
+    return (await store_shares.with_shares(tx, made)).get(key)

@@ -1,10 +1,19 @@
 """Why an entry was booked, in sentences; all of it from what was stored with it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import field
 from datetime import UTC, datetime
 
 from services.earning import explanations, notes
-from services.earning.domain import ActivityId, Entry, EntryType, Hold, HoldState, MemberId
+from services.earning.domain import (
+    ActivityId,
+    Entry,
+    EntryType,
+    Hold,
+    HoldState,
+    MemberId,
+    MemberKey,
+)
 from services.earning.points_records import Adjustment
 from services.earning.referral_records import Referral, Side
 from shared.values import value
@@ -32,7 +41,10 @@ class Origin:
 
 @value
 class Story:
-    """An entry, and what else is stored of what it books; `member_id` is told with a referral."""
+    """An entry, and what else is stored of what it books.
+
+    `member_id` is told with a referral, `names` with a hold of a household's points.
+    """
 
     entry: Entry
     lots: tuple[Origin, ...] = ()
@@ -42,6 +54,7 @@ class Story:
     side: Side | None = None
     member_id: MemberId = MemberId("")
     other_member_id: MemberId = MemberId("")
+    names: Mapping[MemberKey, MemberId] = field(default_factory=dict)
 
     @property
     def note(self) -> notes.Note:

@@ -22,7 +22,7 @@ from services.earning.commands_members import (
     UnfreezeMember,
     UpdateMember,
 )
-from services.earning.domain import MemberId, ProgramId
+from services.earning.domain import NO_HOUSEHOLD, HouseholdId, MemberId, ProgramId
 from services.earning.member_records import MemberIdentifier, MemberRecord, MemberState, Profile
 from shared import errors, zones
 from shared.errors import Violation
@@ -164,8 +164,10 @@ def _is_day(day: Date) -> bool:
 # Messages ----------------------------------------------------------------------------------------
 
 
-def member_to_proto(member: MemberRecord) -> member_pb2.Member:
-    """A member whole, for its caller."""
+def member_to_proto(
+    member: MemberRecord, household_id: HouseholdId = NO_HOUSEHOLD
+) -> member_pb2.Member:
+    """A member whole, for its caller; the household is told by reads."""
     message = member_pb2.Member(
         member_id=member.member_id,
         member_key=member.member_key,
@@ -175,6 +177,7 @@ def member_to_proto(member: MemberRecord) -> member_pb2.Member:
         anonymous=member.is_anonymous,
         merged_into=member.merged_into,
         etag=member.etag,
+        household_id=household_id,
     )
     _stamp(message.enroll_time, member.enroll_time)
     return message

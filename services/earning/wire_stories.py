@@ -21,7 +21,7 @@ def story_to_proto(story: Story) -> pb.ExplainEntryResponse:
         other_sequence=story.note.other_sequence,
     )
     if story.hold is not None:
-        message.hold.CopyFrom(answers.hold_to_proto(story.hold))
+        message.hold.CopyFrom(answers.hold_to_proto(story.hold, names=story.names))
     if story.adjustment is not None:
         message.adjustment.CopyFrom(wire_points.adjustment_to_proto(story.adjustment))
     if story.referral is not None and story.side is not None:

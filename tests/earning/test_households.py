@@ -11,6 +11,7 @@ from guerdon.clock.v1.clock_service_pb2_grpc import ClockServiceStub
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import events_pb2, household_pb2
 from guerdon.earning.v1 import household_service_pb2 as households_pb
+from guerdon.earning.v1 import member_service_pb2 as members_pb
 from tests.earning.callers import Caller, calling, refused
 from tests.earning.nodes import PROGRAM, START, document, stamp
 
@@ -292,6 +293,23 @@ async def test_an_export_names_the_household_of_a_member(caller: Caller) -> None
     assert [each.household_id for each in pieces if each.household_id] == [household_id]
     await caller.leave("bob")
     assert not any(each.household_id for each in await caller.export("bob"))
+
+
+async def test_a_member_is_shown_with_its_household_as_long_as_it_is_in_it(caller: Caller) -> None:
+    household_id = await caller.house("ann", "bob")
+
+    async def homes() -> dict[str, str]:
+        request = members_pb.ListMembersRequest(program_id=PROGRAM)
+        listed = (await caller.members.ListMembers(request)).members
+        for each in listed:
+            one = members_pb.GetMemberRequest(program_id=PROGRAM, member_id=each.member_id)
+            shown = (await caller.members.GetMember(one)).member
+            assert shown.household_id == each.household_id
+        return {each.member_id: each.household_id for each in listed if each.household_id}
+
+    assert await homes() == {"ann": household_id, "bob": household_id}
+    await caller.leave("bob")
+    assert await homes() == {"ann": household_id}
 
 
 # Refusals ----------------------------------------------------------------------------------------

@@ -209,10 +209,22 @@ async def test_an_entry_says_that_a_hold_was_captured_without_a_member_s_points(
     hold = await caller.capture(await caller.pool(15), 10)
     assert shares(hold) == {"ann": (10, 10, 0), "bob": (5, 0, 0)}
     request = pb.ExplainEntryRequest(program_id=PROGRAM, member_id="bob", sequence=3)
-    story = (await caller.earning.ExplainEntry(request)).lines
+    story = await caller.earning.ExplainEntry(request)
     told = f"Hold {hold.hold_id} was captured without these points: 5 points went back."
-    assert told in story
+    assert told in story.lines
+    assert shares(story.hold) == shares(hold)
     assert await caller.verified() == []
+
+
+async def test_an_export_tells_what_a_hold_has_of_whom_and_names_only_its_member(
+    caller: Caller,
+) -> None:
+    await caller.credit(10, "ann")
+    await caller.credit(10, "bob")
+    await caller.house("ann", "bob")
+    await caller.pool(15)
+    (told,) = [each for piece in await caller.export("ann") for each in piece.holds]
+    assert shares(told) == {"ann": (10, 0, 0), "": (5, 0, 0)}
 
 
 # Members who come and go -------------------------------------------------------------------------

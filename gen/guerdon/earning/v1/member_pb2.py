@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fguerdon/earning/v1/member.proto\x12\x12guerdon.earning.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\xcf\x03\n\x06Member\x12\x1d\n\tmember_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1b\n\nmember_key\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\x0b\x65nroll_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x07profile\x18\x04 \x01(\x0b\x32!.guerdon.earning.v1.MemberProfile\x12/\n\x05state\x18\x05 \x01(\x0e\x32 .guerdon.earning.v1.Member.State\x12\x43\n\x0bidentifiers\x18\x06 \x03(\x0b\x32$.guerdon.earning.v1.MemberIdentifierB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x11\n\tanonymous\x18\x07 \x01(\x08\x12\x1c\n\x0bmerged_into\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\x04\x65tag\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@\"f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x10\n\x0cSTATE_FROZEN\x10\x02\x12\x10\n\x0cSTATE_MERGED\x10\x03\x12\x10\n\x0cSTATE_ERASED\x10\x04\"\xce\x02\n\rMemberProfile\x12%\n\nbirth_date\x18\x01 \x01(\x0b\x32\x11.google.type.Date\x12\x1a\n\ttime_zone\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x41\n\x08language\x18\x03 \x01(\tB/\xbaH,r*\x18#2&^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$\x12^\n\nattributes\x18\x04 \x03(\x0b\x32\x31.guerdon.earning.v1.MemberProfile.AttributesEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18@*\x05r\x03\x18\x80\x02\x12$\n\x08segments\x18\x05 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10@\x18\x01\"\x06r\x04\x10\x01\x18@\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"|\n\x10MemberIdentifier\x12\x17\n\x04kind\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x1e\n\nidentifier\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12/\n\x0b\x61ssign_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fguerdon/earning/v1/member.proto\x12\x12guerdon.earning.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\xee\x03\n\x06Member\x12\x1d\n\tmember_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1b\n\nmember_key\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\x0b\x65nroll_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x07profile\x18\x04 \x01(\x0b\x32!.guerdon.earning.v1.MemberProfile\x12/\n\x05state\x18\x05 \x01(\x0e\x32 .guerdon.earning.v1.Member.State\x12\x43\n\x0bidentifiers\x18\x06 \x03(\x0b\x32$.guerdon.earning.v1.MemberIdentifierB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x11\n\tanonymous\x18\x07 \x01(\x08\x12\x1c\n\x0bmerged_into\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\x04\x65tag\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1d\n\x0chousehold_id\x18\n \x01(\tB\x07\xbaH\x04r\x02\x18@\"f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x10\n\x0cSTATE_FROZEN\x10\x02\x12\x10\n\x0cSTATE_MERGED\x10\x03\x12\x10\n\x0cSTATE_ERASED\x10\x04\"\xce\x02\n\rMemberProfile\x12%\n\nbirth_date\x18\x01 \x01(\x0b\x32\x11.google.type.Date\x12\x1a\n\ttime_zone\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x41\n\x08language\x18\x03 \x01(\tB/\xbaH,r*\x18#2&^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$\x12^\n\nattributes\x18\x04 \x03(\x0b\x32\x31.guerdon.earning.v1.MemberProfile.AttributesEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18@*\x05r\x03\x18\x80\x02\x12$\n\x08segments\x18\x05 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10@\x18\x01\"\x06r\x04\x10\x01\x18@\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"|\n\x10MemberIdentifier\x12\x17\n\x04kind\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x1e\n\nidentifier\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12/\n\x0b\x61ssign_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBER'].fields_by_name['merged_into']._serialized_options = b'\272H\004r\002\030@'
   _globals['_MEMBER'].fields_by_name['etag']._loaded_options = None
   _globals['_MEMBER'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_MEMBER'].fields_by_name['household_id']._loaded_options = None
+  _globals['_MEMBER'].fields_by_name['household_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_MEMBERPROFILE_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_MEMBERPROFILE_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_MEMBERPROFILE'].fields_by_name['time_zone']._loaded_options = None
@@ -59,13 +61,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBERIDENTIFIER'].fields_by_name['identifier']._loaded_options = None
   _globals['_MEMBERIDENTIFIER'].fields_by_name['identifier']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_MEMBER']._serialized_start=142
-  _globals['_MEMBER']._serialized_end=605
-  _globals['_MEMBER_STATE']._serialized_start=503
-  _globals['_MEMBER_STATE']._serialized_end=605
-  _globals['_MEMBERPROFILE']._serialized_start=608
-  _globals['_MEMBERPROFILE']._serialized_end=942
-  _globals['_MEMBERPROFILE_ATTRIBUTESENTRY']._serialized_start=893
-  _globals['_MEMBERPROFILE_ATTRIBUTESENTRY']._serialized_end=942
-  _globals['_MEMBERIDENTIFIER']._serialized_start=944
-  _globals['_MEMBERIDENTIFIER']._serialized_end=1068
+  _globals['_MEMBER']._serialized_end=636
+  _globals['_MEMBER_STATE']._serialized_start=534
+  _globals['_MEMBER_STATE']._serialized_end=636
+  _globals['_MEMBERPROFILE']._serialized_start=639
+  _globals['_MEMBERPROFILE']._serialized_end=973
+  _globals['_MEMBERPROFILE_ATTRIBUTESENTRY']._serialized_start=924
+  _globals['_MEMBERPROFILE_ATTRIBUTESENTRY']._serialized_end=973
+  _globals['_MEMBERIDENTIFIER']._serialized_start=975
+  _globals['_MEMBERIDENTIFIER']._serialized_end=1099
 # @@protoc_insertion_point(module_scope)

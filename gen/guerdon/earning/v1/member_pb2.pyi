@@ -71,6 +71,7 @@ class Member(_message.Message):
     ANONYMOUS_FIELD_NUMBER: _builtins.int
     MERGED_INTO_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     """The caller's own identifier of the member, unique in the program."""
     member_key: _builtins.str
@@ -85,6 +86,10 @@ class Member(_message.Message):
     """The internal key of the member that took this one over; empty unless the state is merged."""
     etag: _builtins.str
     """Changes whenever the member does; an update that carries it is refused when it is out of date."""
+    household_id: _builtins.str
+    """The household that the member is in, empty for none.
+    Output only; told by GetMember, ListMembers and ExportMember.
+    """
     @_builtins.property
     def enroll_time(self) -> _timestamp_pb2.Timestamp:
         """The instant at which the member joined."""
@@ -109,10 +114,11 @@ class Member(_message.Message):
         anonymous: _builtins.bool = ...,
         merged_into: _builtins.str = ...,
         etag: _builtins.str = ...,
+        household_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["enroll_time", b"enroll_time", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous", b"anonymous", "enroll_time", b"enroll_time", "etag", b"etag", "identifiers", b"identifiers", "member_id", b"member_id", "member_key", b"member_key", "merged_into", b"merged_into", "profile", b"profile", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous", b"anonymous", "enroll_time", b"enroll_time", "etag", b"etag", "household_id", b"household_id", "identifiers", b"identifiers", "member_id", b"member_id", "member_key", b"member_key", "merged_into", b"merged_into", "profile", b"profile", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
