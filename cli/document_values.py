@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import yaml
 from google.protobuf.descriptor import FieldDescriptor
@@ -13,6 +13,7 @@ SCALAR_MESSAGES = {Duration.DESCRIPTOR.full_name, Timestamp.DESCRIPTOR.full_name
 """Messages whose JSON form is a single text."""
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
+_TOKENS = re.compile(r"""//[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\w+|[=!]=|[^\s\w]""")
 
 
 def scalar_complaint(node: yaml.ScalarNode, field: FieldDescriptor) -> str:
@@ -76,6 +77,28 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def compared_with(expression: str, variable: str) -> Iterator[str]:
+    """Texts that a CEL expression compares a variable with: by ==, != or in [...]."""
+    tokens = [each for each in _TOKENS.findall(expression) if not each.startswith("//")]
+    for at, token in enumerate(tokens):
+        before, after = tokens[max(0, at - 2) : at], tokens[at + 1 :]
+        if token != variable or before[-1:] == ["."]:
+            continue
+        if after[:1] in (["=="], ["!="]):
+            yield from _texts(after[1:2])
+        elif after[:2] == ["in", "["] and "]" in after:
+            yield from _texts(after[2 : after.index("]")])
+        elif before[1:] in (["=="], ["!="]):
+            yield from _texts(before[:1])
+
+
+def _texts(tokens: Sequence[str]) -> Iterator[str]:
+    """The texts among tokens that are plainly written."""
+    for token in tokens:
+        if token[0] in "'\"" and "\\" not in token:
+            yield token[1:-1]
 
 
 def is_null(node: yaml.Node) -> bool:

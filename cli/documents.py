@@ -153,10 +153,14 @@ def _of_levels(documents: Sequence[Document]) -> Iterator[Complaint]:
         )
         return
     for at, rule in enumerate(program.rules):
-        for number, level in enumerate(rule.levels):
+        named = [(f"levels[{number}]", level) for number, level in enumerate(rule.levels)]
+        # A member without a level has the empty one.
+        compared = dict.fromkeys(document_values.compared_with(rule.condition, "tier"))
+        named += [("condition", level) for level in compared if level]
+        for field, level in named:
             if level not in levels[ladder]:
                 yield earning.complaint(
-                    f"rules[{at}].levels[{number}]",
+                    f"rules[{at}].{field}",
                     f"{tiers.file.name} has no level {level}{_choice(level, levels[ladder])}",
                 )
 

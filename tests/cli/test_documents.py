@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import documents
+from cli import document_values, documents
 from guerdon.earning.v1 import program_pb2 as earning_pb
 from guerdon.redemption.v1 import reward_pb2
 
@@ -350,6 +350,14 @@ def test_a_complaint_of_a_service_stands_at_the_nearest_line(field: str, line: i
             ("levels: [gold]", "levels: [gold, diamond]"),
             "rules[7].levels[1]: tiers.yaml has no level diamond; it has ordinary, silver, gold",
         ),
+        (
+            ("levels: [silver]", "condition: tier == 'sliver'"),
+            "rules[6].condition: tiers.yaml has no level sliver; did you mean 'silver'?",
+        ),
+        (
+            ("levels: [gold]", """condition: '"gold" == tier || tier in ["", "diamond"]'"""),
+            "rules[7].condition: tiers.yaml has no level diamond; it has ordinary, silver, gold",
+        ),
     ],
 )
 def test_a_level_that_the_ladder_beside_does_not_have_is_told(
@@ -362,6 +370,25 @@ def test_a_level_that_the_ladder_beside_does_not_have_is_told(
     (told,) = complaints(tmp_path, text.replace(*change))
     line = next(at for at, each in enumerate(text.splitlines(), 1) if change[0] in each)
     assert told == f"earning.yaml:{line}: {complaint}"
+
+
+@pytest.mark.parametrize(
+    ("expression", "texts"),
+    [
+        ('tier == "gold"', ["gold"]),
+        ("tier != 'a' && tier in [\"b\", 'c', x]", ["a", "b", "c"]),
+        ('"gold" == tier', ["gold"]),
+        ('tier == "" || "tier == gold" == activity.source', [""]),
+        ('activity.tier == "gold" || tier.startsWith("g") || f == tier', []),
+        ('// tier == "gold"\ntier == "silver"', ["silver"]),
+        ('tier == "a\\"b"', []),
+        ("tier in [", []),
+    ],
+)
+def test_texts_are_those_that_a_variable_is_compared_with(
+    expression: str, texts: list[str]
+) -> None:
+    assert list(document_values.compared_with(expression, "tier")) == texts
 
 
 @pytest.mark.parametrize(
