@@ -4,7 +4,6 @@ Activities are taken as columns, as wallets are (`audit_columns.py`): of nearly 
 is to be told. The rules that violations name are listed in `audit.py`.
 """
 
-from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from services.earning import explanations
@@ -14,8 +13,10 @@ from services.earning.explanations import Explanation
 ActivityColumns: TypeAlias = tuple[str, str, bytes, int, str, int, str, int, int, str, int, str]
 """Of an activity its identifier, member, content, points, level, version, explanation, amount and
 points reversed, how, whether it is erased, and the hold that paid for a part of it."""
-LineColumns: TypeAlias = tuple[str, int, int, int, int]
-"""Activity and points of a line; quantity, amount and points that were returned of it."""
+LineColumns: TypeAlias = tuple[str, str, int]
+"""Activity of some lines, their points one after the other, and whether anything is returned."""
+Shares: TypeAlias = tuple[int, str, str, int]
+"""Version, level, points of each line and all of them, as an explanation has them."""
 
 
 def is_returned(activity: ActivityColumns) -> bool:
@@ -23,32 +24,33 @@ def is_returned(activity: ActivityColumns) -> bool:
     return bool(activity[7] or activity[8] or activity[9] or activity[11])
 
 
-def audit_activity(
-    program_id: str,
-    activity: ActivityColumns,
-    lines: Sequence[LineColumns],
-    again: Explanation | None,
-) -> Iterator[Violation]:
-    """What does not agree between an activity and its lines.
+def shares_of(explanation: Explanation) -> Shares:
+    """The shares of the lines in an explanation."""
+    points = explanation.line_points
+    version, level_id = explanation.program_version, explanation.level_id
+    return version, level_id, ",".join(map(str, points)), sum(points)
 
-    `again` is the explanation when deciding again gave the same one.
+
+def audit_activity(
+    program_id: str, activity: ActivityColumns, lines: str, again: Shares | None
+) -> list[Violation]:
+    """What does not agree between an activity and its lines, whose points `lines` are.
+
+    `again` are the shares when deciding again gave the same explanation.
     """
-    try:
-        stored = again or explanations.read(activity[6])
-    except (ValueError, TypeError):
-        yield violation("activity_lines", program_id, activity[0], "shares", "what is unreadable")
-        return
-    shares = tuple([line[1] for line in lines])
     points, level_id, version = activity[3:6]
-    if (
-        stored.line_points != shares
-        or stored.level_id != level_id
-        or stored.program_version != version
-        or (lines and sum(shares) != points)
-    ):
-        explained = (stored.program_version, stored.level_id, stored.line_points, points)
-        told = (version, level_id, shares, sum(shares))
-        yield violation("activity_lines", program_id, activity[0], explained, told)
+    found = version, level_id, lines, points if lines else 0
+    if again == found:
+        return []
+    try:
+        stored = again or shares_of(explanations.read(activity[6]))
+    except (ValueError, TypeError):
+        return [
+            violation("activity_lines", program_id, activity[0], "shares", "what is unreadable")
+        ]
+    if stored == found:
+        return []
+    return [violation("activity_lines", program_id, activity[0], stored, found)]
 
 
 def violation(

@@ -5,6 +5,7 @@ listed in `audit.py`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from json.encoder import encode_basestring as _quoted  # a text as JSON has it, not as ASCII
 
@@ -30,6 +31,10 @@ _DATING = {_ACTIVATE, _EXTEND, _REINSTATE}
 """Entries that tell new times of a lot that is there."""
 _ACCOUNTS = frozenset(ACCOUNT_OF.values())
 _NEVER = 2**63
+_NOTHING = sha256()
+"""Copied for each entry, which costs less than to begin anew."""
+_explained = lru_cache(maxsize=4_096)(_quoted)
+"""Explanations come again, and are long."""
 
 
 class WalletAudit:
@@ -67,6 +72,7 @@ class WalletAudit:
     def _chain(self, entries: Iterable[EntryColumns], uses: Mapping[int, Sequence[Use]]) -> None:
         """Number and hash entries again; the text is that of `ledger.canonical_text`."""
         sequence, chain, uses_of = self._sequence, self._chain_hash, uses.get
+        begun = _NOTHING.copy
         prefix = "[" + ",".join(map(_quoted, self._key))
         # fmt: off
         for (
@@ -83,12 +89,14 @@ class WalletAudit:
             text = (
                 f'{prefix},{number},"{type_}",{available},{pending},{held},{debt},'
                 f'"{account}",{delta},{after},{_quoted(activity)},{_quoted(reference)},'
-                f"{_quoted(reason)},{occurred},{created},{_quoted(explanation)},{lot},"
+                f"{_quoted(reason)},{occurred},{created},{_explained(explanation)},{lot},"
                 f"{'null' if lot_available is None else lot_available},"
                 f"{'null' if lot_expire is None else lot_expire},"
                 f"{'null' if slides_to is None else slides_to},[{used}]]"
             )
-            chain = sha256(chain + text.encode()).digest()
+            hashing = begun()
+            hashing.update(chain + text.encode())
+            chain = hashing.digest()
             if chain != stored:
                 self._expect("entry_chain", number, chain.hex(), stored.hex())
         self._sequence, self._chain_hash = sequence, chain

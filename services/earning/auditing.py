@@ -116,11 +116,12 @@ class Auditor:
             if not number % _SERVING:
                 await asyncio.sleep(0)
             activity_id, again = activity[0], None
-            lines = recorded.lines.get(activity_id, ())
+            lines = recorded.lines.get(activity_id, "")
             if activity_id not in recorded.erased:
                 try:
-                    version = await self._version(tx, program_id, activity[5])
-                    again, text = version.again(activity)
+                    key = program_id, activity[5]
+                    version = self._versions.get(key) or await self._version(tx, *key)
+                    text, again = version.again(activity)
                 except (Refusal, DecodeError, ValueError, TypeError) as error:
                     text = f"{type(error).__name__}: {error}"
                 else:
@@ -140,12 +141,11 @@ class Auditor:
         return Audited(count=len(recorded.activities), violations=violations)
 
     async def _version(self, tx: Tx, program_id: ProgramId, version: int) -> Decisions:
-        """The version of a program, asked for once. Refuses ProgramVersionNotFound."""
-        key = (program_id, version)
-        if key not in self._versions:
-            found = await self._programs.at_version(tx, program_id, version)
-            self._versions[key] = Decisions(found.program, found.version.content)
-        return self._versions[key]
+        """The version of a program, kept. Refuses ProgramVersionNotFound."""
+        found = await self._programs.at_version(tx, program_id, version)
+        made = Decisions(found.program, found.version.content)
+        self._versions[program_id, version] = made
+        return made
 
 
 async def _told(

@@ -3,12 +3,12 @@
 Rows come as the database has them (`audit_columns.py`), but for those that are rare.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import cast
+from typing import TypeAlias, cast
 
 import sqlalchemy as sa
 
@@ -36,6 +36,7 @@ from services.earning.points_records import Adjustment
 from shared.database import Row, Tx, from_micros
 
 _OWNER = itemgetter(0, 1)
+Select: TypeAlias = sa.Select[*tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +58,20 @@ class Ranged:
 
     def __init__(
         self,
-        statement: sa.Select[*tuple[object, ...]],
+        statement: Select,
         program_id: sa.Column[object],
         key: sa.Column[object],
         *order_by: sa.Column[object],
+        made: Callable[[Select], Select] = lambda ranged: ranged,
     ) -> None:
+        """`made` is what is asked in the end of the rows of a range."""
         begun = statement.where(
             program_id == sa.bindparam("program_id"), key > sa.bindparam("after")
         ).order_by(*order_by)
-        self._open = begun
-        self._closed = begun.where(key <= sa.bindparam("upto"))
+        self._open = made(begun)
+        self._closed = made(begun.where(key <= sa.bindparam("upto")))
 
-    def of(self, range_: Range) -> sa.Select[*tuple[object, ...]]:
+    def of(self, range_: Range) -> Select:
         """The statement for a range, whose `keys` are its parameters."""
         return self._open if range_.upto is None else self._closed
 

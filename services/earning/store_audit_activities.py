@@ -15,12 +15,13 @@ from services.earning.domain import (
     Reversal,
 )
 from services.earning.member_records import MemberState
-from services.earning.store_audit import Range, Ranged
+from services.earning.store_audit import Range, Ranged, Select
 from shared.database import Row, Tx
 
 _ERASABLE = {MemberState.ERASED, MemberState.MERGED}
 _ACTIVITY = ("program_id", "activity_id")
 _activities = tables.activities.c
+_COMMA = cast("str", sa.literal_column("','"))  # not a parameter
 _ZERO: sa.ColumnElement[int] = sa.literal_column("0")
 _recorded = Ranged(
     sa.select(
@@ -41,19 +42,17 @@ _booked = Ranged(
     _activities.program_id,
     _activities.member_key,
 )
-_lines_of = Ranged(
-    sa.select(
-        *(
-            tables.activity_lines.c[name]
-            for name in (
-                *("activity_id", "points", "quantity_returned", "amount_returned"),
-                "points_returned",
-            )
-        )
+_lines = tables.activity_lines.c
+_is_returned = sa.case(
+    (
+        sa.or_(
+            _lines.quantity_returned != _ZERO,
+            _lines.amount_returned != _ZERO,
+            _lines.points_returned != _ZERO,
+        ),
+        sa.literal_column("1"),
     ),
-    tables.activity_lines.c.program_id,
-    tables.activity_lines.c.activity_id,
-    *(tables.activity_lines.c.activity_id, tables.activity_lines.c.line_number),
+    else_=_ZERO,
 )
 _named = [
     Ranged(sa.select(table.c.activity_id), table.c.program_id, table.c.activity_id)
@@ -61,16 +60,38 @@ _named = [
 ]
 
 
+def _joined(ordered: Select) -> Select:
+    """The lines of each activity as one row; they come in their order, and so they are joined."""
+    line = ordered.subquery().c
+    points = sa.func.aggregate_strings(line.points, _COMMA)
+    return sa.select(line.activity_id, points, sa.func.max(line.is_returned)).group_by(
+        line.activity_id
+    )
+
+
+_lines_of = Ranged(
+    sa.select(
+        _lines.activity_id,
+        sa.cast(_lines.points, sa.Text).label("points"),
+        _is_returned.label("is_returned"),
+    ),
+    _lines.program_id,
+    _lines.activity_id,
+    *(_lines.activity_id, _lines.line_number),
+    made=_joined,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What is stored of some activities; `lines` are in their order, by activity.
+    """What is stored of some activities; `lines` are the points of each line, by activity.
 
     `told` are those that other rows tell of: returns, returned lines, or further currencies.
     `erased` are those that lost what their members' erasure took.
     """
 
     activities: Sequence[ActivityColumns]
-    lines: Mapping[str, Sequence[LineColumns]]
+    lines: Mapping[str, str]
     told: frozenset[str]
     erased: frozenset[str]
 
@@ -82,11 +103,11 @@ async def recorded(tx: Tx, range_: Range) -> Recorded:
     told = {
         str(row[0]) for statement in _named for row in await tx.plain(statement.of(range_), keys)
     }
-    lines: dict[str, list[LineColumns]] = {}
-    for line in cast("Sequence[LineColumns]", await tx.plain(_lines_of.of(range_), keys)):
-        activity_id, _, quantity, amount, points = line
-        lines.setdefault(activity_id, []).append(line)
-        if quantity or amount or points:
+    lines: dict[str, str] = {}
+    found_lines = cast("Sequence[LineColumns]", await tx.plain(_lines_of.of(range_), keys))
+    for activity_id, points, is_returned in found_lines:
+        lines[activity_id] = points
+        if is_returned:
             told.add(activity_id)
     marked = {each[0]: each[1] for each in found if each[10]}
     erasable = await erased_members(tx, range_.program_id, marked.values())

@@ -279,19 +279,6 @@ def deed_of(content: bytes) -> rules.Deed:
     )
 
 
-UNLIKE = ("activity_id", "external_reference", "occurred_time")
-"""Fields by which stored activities differ in which the same was done."""
-
-
-def likeness(content: bytes) -> bytes:
-    """A stored activity without the fields of `UNLIKE`. Raises DecodeError."""
-    view = activity_pb2.Activity.FromString(content)
-    view.ClearField("activity_id")
-    view.ClearField("external_reference")
-    view.ClearField("occurred_time")
-    return view.SerializeToString(deterministic=True)
-
-
 def line_items(content: bytes) -> tuple[bytes, ...]:
     """Serialized lines of a stored activity, in their order."""
     lines = activity_pb2.Activity.FromString(content).lines

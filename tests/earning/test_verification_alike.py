@@ -5,9 +5,13 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
 
+from guerdon.earning.v1.activity_pb2 import Activity
 from services.earning import documents, tables
-from services.earning.audit_decisions import Decisions
+from services.earning.audit_decisions import Decisions, likeness
 from shared.database import Database
 from tests.earning.nodes import PARTITIONS, PROGRAM, SHOP, START, Node, opened, purchase
 
@@ -77,3 +81,49 @@ async def test_what_was_bought_alike_is_compared_each_time(node: Node) -> None:
     found = await node.verify()
     assert {each.subject for each in found} == {f"{PROGRAM}/p-2"}
     assert "activity_recomputed" in {each.rule for each in found}
+
+
+SHORT_OR_LONG = st.text(max_size=3) | st.integers(min_value=120, max_value=140).map("x".__mul__)
+
+
+@given(
+    names=st.tuples(SHORT_OR_LONG, SHORT_OR_LONG, SHORT_OR_LONG, SHORT_OR_LONG),
+    seconds=st.integers(min_value=-(2**40), max_value=2**40),
+    amount=st.none() | st.integers(min_value=0, max_value=2**40),
+    told=st.text(max_size=3),
+)
+def test_activities_are_alike_that_differ_in_nothing_but_who_did_it_when(
+    names: tuple[str, str, str, str], seconds: int, amount: int | None, told: str
+) -> None:
+    """Whether or not it needs to be read whole, and whatever identifier it should have."""
+    activity_id, type_, source, reference = names
+    made = Activity(
+        activity_id=activity_id, type=type_, source=source, external_reference=reference
+    )
+    made.occurred_time.seconds = seconds
+    if amount is not None:
+        made.payment.amount_minor = amount
+    content = made.SerializeToString(deterministic=True)
+    for name in ("activity_id", "external_reference", "occurred_time"):
+        made.ClearField(name)
+    alike = made.SerializeToString(deterministic=True)
+    assert likeness(content, activity_id) == likeness(content, told) == alike
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        (b"\x22\x02\x08\x05", b"\x22\x02\x08\xff"),
+        (b"\x22\x02\x08\x05", b"\x22\x7f\x08\x05"),
+        (b"\x32\x03r-1", b"\x32\x03r-\xff"),
+        (b"\x32\x03r-1", b"\x32\x7fr-1"),
+    ],
+    ids=["time", "length of the time", "reference", "length of the reference"],
+)
+def test_what_cannot_be_read_is_alike_to_nothing(part: bytes, other: bytes) -> None:
+    made = Activity(activity_id="p-1", type="purchase", external_reference="r-1")
+    made.occurred_time.seconds = 5
+    content = made.SerializeToString(deterministic=True)
+    assert part in content
+    with pytest.raises((ValueError, DecodeError)):
+        likeness(content.replace(part, other), "p-1")
