@@ -33,7 +33,7 @@ demo: $(READY)
 	guerdon demo $(if $(FRESH),--fresh)
 
 test: $(READY)
-	python -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
+	python -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0)
 
 check: check-code check-containers check-protos
 

@@ -22,7 +22,7 @@ from guerdon.clock.v1 import clock_service_pb2_grpc
 from guerdon.feed.v1 import feed_service_pb2 as feed_pb
 from guerdon.feed.v1 import feed_service_pb2_grpc, parked_service_pb2_grpc
 from guerdon.feed.v1 import parked_service_pb2 as parked_pb
-from shared import faults, feed_log, logs, migrate
+from shared import background, faults, feed_log, logs, migrate
 from shared.batches import Executor
 from shared.clock import Clock, ClockStore, SystemClock
 from shared.database import Database
@@ -282,12 +282,12 @@ async def start(base: Base[S], writing: Writing, parts: Parts) -> Running:
         works.append(worker.run)
     if database.dialect == "postgresql":
         works.append(lambda: wakeups.exchange_hints(settings.database_url, base.service))
-    tasks = [asyncio.ensure_future(_supervised(base.service, work)) for work in works]
+    tasks = [asyncio.ensure_future(background.supervised(base.service, work)) for work in works]
 
     async def stop() -> None:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(_release, base, writing, parts)
-            stack.push_async_callback(_end, tasks)
+            stack.push_async_callback(background.end, tasks)
             stack.push_async_callback(
                 server.stop, settings.stop_grace, drain=database.dialect == "postgresql"
             )
@@ -351,24 +351,3 @@ def _progress(
         )
 
     return progress
-
-
-async def _supervised(service: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Run a background task for ever.
-
-    One that ends by an error of ours is logged and begun again.
-    """
-    while True:
-        try:
-            await work()
-        except Exception as error:  # noqa: BLE001 - a task must never end silently
-            _log.error("task_failed", service=service, exc_info=error)
-        else:
-            return
-        await asyncio.sleep(_RETRY_SECONDS)
-
-
-async def _end(tasks: "Sequence[asyncio.Future[None]]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
