@@ -29,7 +29,9 @@ async def with_earnings(tx: Tx, records: Sequence[ActivityRecord]) -> list[Activ
     """Records with their further earnings."""
     found = await earnings(tx, [(each.program_id, each.activity_id) for each in records])
     return [
-        replace(each, further=found.get((each.program_id, each.activity_id), ()))
+        replace(each, further=found[each.program_id, each.activity_id])
+        if (each.program_id, each.activity_id) in found
+        else each
         for each in records
     ]
 
