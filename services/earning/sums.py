@@ -42,6 +42,7 @@ class _Weights(NamedTuple):
 
 
 _ONCE = (1,)
+"""What a fixed number of points counts, where there is one class: itself, and not its lines."""
 
 
 class Sums:
