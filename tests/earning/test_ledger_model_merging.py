@@ -34,6 +34,7 @@ class Lot:
     ends: int
     waits: bool
     of: str = ""
+    expired: int = 0
 
 
 @dataclass(eq=False)
@@ -90,6 +91,7 @@ class Someone:
                 lot.waits = False
                 self.repay(lot)
             if lot.ends <= hour:
+                lot.expired += lot.left
                 lot.left = 0
 
     def end_in(self, target: "Someone") -> None:

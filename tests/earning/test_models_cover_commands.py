@@ -9,6 +9,7 @@ import pytest
 
 from services.earning.deciding import DECIDERS
 from tests.earning.test_ledger_model import Ledger
+from tests.earning.test_ledger_model_currencies import TwoCurrencies
 from tests.earning.test_ledger_model_households import Households
 from tests.earning.test_ledger_model_members import Members
 from tests.earning.test_ledger_model_merging import MergedInTime
@@ -35,9 +36,9 @@ RULES: dict[str, tuple[Callable[..., object], ...]] = {
     "AdjustPoints": (Ledger.adjust, DatedLedger.adjust, Members.adjust),
     "ApproveAdjustment": (Members.decide,),
     "RejectAdjustment": (Members.decide,),
-    "ExtendPoints": (DatedLedger.extend,),
-    "ReinstatePoints": (DatedLedger.reinstate,),
-    "MergeMembers": (Members.merge, MergedInTime.merge, Households.merge),
+    "ExtendPoints": (DatedLedger.extend, TwoCurrencies.extend),
+    "ReinstatePoints": (DatedLedger.reinstate, TwoCurrencies.reinstate),
+    "MergeMembers": (Members.merge, MergedInTime.merge, Households.merge, TwoCurrencies.merge),
     "ClaimCard": (Members.claim_card, MergedInTime.claim_card),
     "FreezeMember": (Members.freeze_or_unfreeze,),
     "UnfreezeMember": (Members.freeze_or_unfreeze,),
