@@ -99,10 +99,12 @@ def _cut(content: bytes, name: bytes) -> bytes | None:
         return None
     Timestamp.FromString(content[time + 2 : rest])
     reference = rest + 2 + content[rest + 1] if content[rest] == _SOURCE else rest
+    if max(content[rest + 1], content[reference + 1]) >= _SHORT:
+        return None
     after = reference
     if content[reference] == _REFERENCE:
         after += 2 + content[reference + 1]
         content[reference + 2 : after].decode()
-    if max(content[rest + 1], content[reference + 1]) >= _SHORT or after > len(content):
+    if after > len(content):
         return None
     return content[type_:time] + content[rest:reference] + content[after:]

@@ -210,9 +210,12 @@ async def test_members_that_come_and_go_while_others_spend_are_in_one_household_
     for name in ("ann", "bob", *JOINERS[:16]):
         await nodes[0].credit(20, name)
 
+    # Nobody is invited to a household that is full.
+    invited = [[await invite(nodes[0], home) for home in homes] for _ in JOINERS[:16]]
+
     async def comes_and_goes(number: int, name: str) -> None:
         node, other = nodes[number % 2], nodes[1 - number % 2]
-        codes = [await invite(node, homes[(number + at) % 2]) for at in range(2)]
+        codes = invited[number][:: -1 if number % 2 else 1]
         await asyncio.gather(
             *(
                 tried(at.answer(accepting(at, code, name)))

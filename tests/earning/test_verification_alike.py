@@ -110,6 +110,15 @@ def test_activities_are_alike_that_differ_in_nothing_but_who_did_it_when(
     assert likeness(content, activity_id) == likeness(content, told) == alike
 
 
+@pytest.mark.parametrize("length", [63, 64, 65, 127, 128])
+@pytest.mark.parametrize("letter", ["a", "é", "字"])
+def test_a_long_reference_of_any_letters_is_read_whole(letter: str, length: int) -> None:
+    made = Activity(activity_id="p-1", type="purchase", external_reference=letter * length)
+    made.occurred_time.seconds = 5
+    content = made.SerializeToString(deterministic=True)
+    assert likeness(content, "p-1") == Activity(type="purchase").SerializeToString()
+
+
 @pytest.mark.parametrize(
     ("part", "other"),
     [
