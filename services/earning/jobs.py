@@ -81,10 +81,13 @@ class SettleWallets:
     others do not wait for it.
     """
 
-    def __init__(self, database: Database, sink: Sink, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, sink: Sink, clock: Clock, *, piece: int = _WALLETS
+    ) -> None:
         self._database = database
         self._sink = sink
         self._clock = clock
+        self._piece = piece
         self._after: DueWallet | None = None
         self._done = 0
         self._logged = 0
@@ -101,7 +104,7 @@ class SettleWallets:
     async def run(self) -> int:
         """Settle some wallets; how many it did, 0 at the end of a round."""
         async with self._database.reading() as tx:
-            due = await store_reads.due_wallets(tx, self._clock.now(), self._after, _WALLETS)
+            due = await store_reads.due_wallets(tx, self._clock.now(), self._after, self._piece)
         if not due:
             if self._done:
                 logger.info("wallets_settled", done=self._done)

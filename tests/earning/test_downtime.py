@@ -5,7 +5,7 @@ however often, books it once, at the instant at which it was due.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -13,10 +13,15 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 from google.protobuf.message import Message
+from prometheus_client import REGISTRY
 
 from guerdon.earning.v1 import events_pb2
 from services.earning import tables
+from services.earning.commands import Command
+from services.earning.commands_ledger import SettleWallet
 from services.earning.domain import EntryType
+from services.earning.jobs import SettleWallets
+from shared import errors
 from shared.clock import SimulatedClock
 from shared.database import Database
 from tests.conftest import open_database
@@ -135,4 +140,54 @@ async def test_holds_that_ended_while_no_job_ran_are_ended_once_by_three_copies(
         kinds = [each.type for each in await node.entries(f"m-{number}")]
         assert (wallet.available, wallet.held) == (50, 0)
         assert kinds.count(EntryType.VOID) == 5
+    assert await node.verify() == []
+
+
+class Crowded:
+    """The way to the group commit; what is settled of one wallet never gets through."""
+
+    def __init__(self, node: Node, member_key: str) -> None:
+        self.node = node
+        self.member_key = member_key
+        self.pieces: list[int] = []
+
+    async def submit_many(self, commands: Sequence[Command], *, wait: bool) -> Sequence[object]:
+        self.pieces.append(len(commands))
+        free = [each for each in commands if key_of(each) != self.member_key]
+        settled = iter(await self.node.group_commit.submit_many(free, wait=wait))
+        busy = errors.Overloaded(limit=1)
+        return [busy if key_of(each) == self.member_key else next(settled) for each in commands]
+
+
+def key_of(command: Command) -> str:
+    assert isinstance(command, SettleWallet)
+    return command.member_key
+
+
+def worked_off(outcome: str) -> float:
+    labels = {"job": "settle_wallets", "outcome": outcome}
+    return REGISTRY.get_sample_value("guerdon_earning_job_items_total", labels) or 0.0
+
+
+async def test_the_job_goes_by_pieces_and_a_wallet_in_the_way_does_not_stop_it(
+    copies: list[Node],
+) -> None:
+    node, members = copies[0], [f"m-{number}" for number in range(30)]
+    await node.apply(currencies=[{"currency_id": "points", "expiry": {"after_days": 3}}])
+    for member in members:
+        made = purchase(f"a-{member}", member, [(1, 1_000)], occurred=node.clock.now())
+        await node.record(made)
+    node.clock.advance(node.clock.now() + timedelta(days=60))
+    in_the_way = (await node.wallet("m-3")).member_key
+    crowded = Crowded(node, in_the_way)
+    job = SettleWallets(node.database, crowded, node.clock, piece=7)
+    before = worked_off("done"), worked_off("refused")
+    while await job.run():
+        pass
+    assert crowded.pieces == [7, 7, 7, 7, 2]
+    assert (worked_off("done") - before[0], worked_off("refused") - before[1]) == (29, 1)
+    assert await job.due() == 1
+    crowded.member_key = ""
+    assert [await job.run(), await job.run(), await job.due()] == [1, 0, 0]
+    assert [(await node.wallet(each)).expired for each in members] == [10] * 30
     assert await node.verify() == []

@@ -375,21 +375,6 @@ async def test_reminders_are_published_once_however_many_jobs_look(dated: Node) 
     )
 
 
-async def test_the_job_goes_by_pieces_and_a_wallet_in_the_way_does_not_stop_it(
-    dated: Node,
-) -> None:
-    for number in range(30):
-        await bought(dated, f"a-{number}", 10, f"m-{number}")
-    dated.clock.advance(END)
-    assert await dated.settle_wallets.due() == 30
-    assert await dated.settle_wallets.run() == 30
-    assert await dated.settle_wallets.due() == 0
-    assert await dated.settle_wallets.run() == 0
-    async with dated.database.reading() as tx:
-        rows = await tx.fetch(sa.select(tables.wallets))
-    assert {(row.available, row.expired, row.next_time) for row in rows} == {(0, 10, None)}
-
-
 async def test_a_lot_that_ends_and_comes_back_in_one_batch_is_saved_as_it_is_then(
     dated: Node,
 ) -> None:
