@@ -32,9 +32,19 @@ _LEVEL_STYLES = {"gold": "yellow", "silver": "bright_white", "member": "dim"}
 
 
 def difference_table(planned: Sequence[Applied]) -> RenderableType:
-    """How documents differ from what is in force; a line that says so when they do not."""
-    return changes_table(
-        [(plan.document.file.name, each) for plan in planned for each in plan.differences]
+    """How documents differ from what is in force, or that they do not; and what waits already."""
+    changes = [(plan.document.file.name, each) for plan in planned for each in plan.differences]
+    return Group(
+        changes_table(changes),
+        *(
+            Text(
+                f"Version {later.version} of {plan.document.service}, by {later.author}, "
+                f"is scheduled for {instants.text(later.publish_time)}.",
+                style="yellow",
+            )
+            for plan in planned
+            if (later := plan.scheduled) and later.state == pb.ProgramVersion.STATE_SCHEDULED
+        ),
     )
 
 

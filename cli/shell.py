@@ -23,7 +23,11 @@ PublishAt = Annotated[
     ),
 ]
 CancelScheduled = Annotated[
-    bool, typer.Option("--cancel-scheduled", help="Drop the version that is scheduled.")
+    bool,
+    typer.Option(
+        "--cancel-scheduled",
+        help="Drop the version that is scheduled; what is applied instead counts at once.",
+    ),
 ]
 T = TypeVar("T")
 

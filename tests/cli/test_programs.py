@@ -169,6 +169,31 @@ async def test_an_apply_for_a_set_time_is_listed_as_scheduled_and_cancelled(
     assert [each["state"] for each in found["earning"]] == ["STATE_IN_FORCE", "STATE_PAST"]
 
 
+async def test_who_would_replace_what_a_colleague_has_scheduled_is_told_of_it(
+    peers: tuple[Path, Peers], tmp_path: Path
+) -> None:
+    var, _ = peers
+    folder = doubled(tmp_path / "shared", "shared")
+    await asked("apply", folder, "--var", var)
+    text = (folder / "earning.yaml").read_text()
+    (folder / "earning.yaml").write_text(text.replace("points: 2,", "points: 3,"))
+    order = ("apply", folder, "--var", var, "--author")
+    first = await guerdon(*order, "maya", "--publish-at", "2098-12-24T00:00")
+    assert "is scheduled for" not in first.stdout
+    told = "Version 2 of earning, by maya, is scheduled for 2098-12-24 00:00 UTC."
+    assert told in (await guerdon(*order, "ben", "--dry-run")).stdout
+    later = await guerdon(*order, "ben", "--publish-at", "2099-12-24T00:00")
+    assert told in later.stdout
+    assert "2 from 2099-12-24 00:00 UTC" in later.stdout
+    back = ("rollback", "shared", "--service", "earning", "--to", 1, "--var", var)
+    dropped = await guerdon(*back, "--cancel-scheduled")
+    assert "Nothing differs from what is in force." in dropped.stdout
+    assert "Version 1 of earning is in force" in dropped.stdout
+    found = await asked("versions", "shared", "--var", var)
+    assert isinstance(found, dict)
+    assert [each["state"] for each in found["earning"]] == ["STATE_IN_FORCE"]
+
+
 async def test_a_rollback_shows_what_it_changes_and_brings_the_old_version_back(
     peers: tuple[Path, Peers], tmp_path: Path
 ) -> None:
