@@ -83,7 +83,7 @@ async def versions(peers: Peers, program_id: str) -> dict[str, list[pb.ProgramVe
                 if not token:
                     break
         except grpc.aio.AioRpcError as error:
-            unknown = _if_unknown(error)
+            unknown = if_unknown(error)
             continue
         found[service] = listed
     if not found and unknown is not None:
@@ -121,7 +121,7 @@ async def live(peers: Peers, program_id: str) -> list[Stored]:
         try:
             got = cast("_Got", await _call(peers, service, "Get{}", {"program_id": program_id}))
         except grpc.aio.AioRpcError as error:
-            unknown = _if_unknown(error)
+            unknown = if_unknown(error)
             continue
         stored = got.version
         found.append(Stored(service=service, version=stored.version, document=stored.program))
@@ -193,7 +193,7 @@ async def _call(peers: Peers, service: str, pattern: str, fields: Mapping[str, o
     return await called(request(**fields))
 
 
-def _if_unknown(error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+def if_unknown(error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
     """The error when it says that a service does not know the program; raises any other."""
     if client.refusal_of(error).reason != _UNKNOWN:
         raise error

@@ -4,6 +4,9 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import grpc
+
+from cli import programs
 from cli.peers import Peers
 from guerdon.earning.v1 import earning_service_pb2 as earning_pb
 from guerdon.feed.v1 import verification_pb2 as pb
@@ -45,29 +48,37 @@ class Stage:
 async def verify(
     peers: Peers, program_id: str = "", *, on_stage: Callable[[Stage], None] = lambda _: None
 ) -> list[Violation]:
-    """Verify all services, one after the other; an empty `program_id` means all programs."""
+    """Verify all services, one after the other; an empty `program_id` means all programs.
+
+    A service that has nothing of the program is passed over; raises AioRpcError when none has.
+    """
     found: list[Violation] = []
-    for service, stream in _streams(peers, program_id).items():
-        async for message in stream:
-            progress = message.progress
-            on_stage(
-                Stage(
-                    service=service,
-                    name=progress.stage,
-                    done=progress.done,
-                    total=progress.total,
-                )
-            )
-            found += [
-                Violation(
-                    service=service,
-                    rule=violation.rule,
-                    subject=violation.subject,
-                    detail=violation.detail,
-                )
-                for violation in progress.violations
-            ]
+    unknown: list[grpc.aio.AioRpcError] = []
+    streams = _streams(peers, program_id)
+    for service, stream in streams.items():
+        try:
+            async for message in stream:
+                found += _heard(service, message.progress, on_stage)
+        except grpc.aio.AioRpcError as error:
+            unknown.append(programs.if_unknown(error))
+    if len(unknown) == len(streams):
+        raise unknown[0]
     return found
+
+
+def _heard(
+    service: str, progress: pb.VerificationProgress, on_stage: Callable[[Stage], None]
+) -> list[Violation]:
+    on_stage(Stage(service=service, name=progress.stage, done=progress.done, total=progress.total))
+    return [
+        Violation(
+            service=service,
+            rule=violation.rule,
+            subject=violation.subject,
+            detail=violation.detail,
+        )
+        for violation in progress.violations
+    ]
 
 
 def _streams(peers: Peers, program_id: str) -> dict[str, AsyncIterator[HasProgress]]:

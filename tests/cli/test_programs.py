@@ -194,6 +194,26 @@ async def test_who_would_replace_what_a_colleague_has_scheduled_is_told_of_it(
     assert [each["state"] for each in found["earning"]] == ["STATE_IN_FORCE"]
 
 
+async def test_a_program_that_not_every_service_has_is_verified_alone(
+    peers: tuple[Path, Peers], tmp_path: Path
+) -> None:
+    var, _ = peers
+    folder = doubled(tmp_path / "alone", "alone")
+    for file in folder.glob("*.yaml"):
+        if file.stem != "earning":
+            file.unlink()
+    text = (folder / "earning.yaml").read_text()
+    ladder = [line for line in text.splitlines() if line.startswith("tier_ladder_id")]
+    (folder / "earning.yaml").write_text(text.replace("".join(ladder), ""))
+    await asked("apply", folder, "--var", var)
+    done = await guerdon("verify", "--program", "alone", "--var", var)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "Verified: nothing is violated.\n"
+    nobody = await guerdon("verify", "--program", "nope", "--var", var)
+    assert nobody.returncode == 1
+    assert nobody.stderr.endswith("guerdon: PROGRAM_NOT_FOUND: no program nope\n")
+
+
 async def test_a_rollback_shows_what_it_changes_and_brings_the_old_version_back(
     peers: tuple[Path, Peers], tmp_path: Path
 ) -> None:
