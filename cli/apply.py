@@ -8,8 +8,8 @@ from typing import Protocol, cast
 import grpc
 from google.protobuf.message import Message
 
-from cli import instants
-from cli.documents import BadDocuments, Complaint, Document
+from cli import instants, programs
+from cli.documents import BadDocuments, Complaint, Document, levels_missing
 from cli.peers import Peers
 from guerdon.earning.v1 import earning_service_pb2 as earning_pb
 from guerdon.earning.v1.program_pb2 import EarningProgram
@@ -64,7 +64,7 @@ async def apply(
     """
     calls = _calls(peers)
     planned: list[Applied] = []
-    complaints: list[Complaint] = []
+    complaints = await _of_levels(peers, documents)
     for document in documents:
         options = pb.ApplyOptions(
             author=author,
@@ -92,6 +92,24 @@ async def apply(
         is_called = plan.differences or (cancel_scheduled and plan.scheduled is not None)
         done.append(await _call(calls, plan.document, options) if is_called else plan)
     return done
+
+
+async def _of_levels(peers: Peers, documents: Sequence[Document]) -> list[Complaint]:
+    """What earning says of levels that the tiers in force do not have, where none are beside it."""
+    by = {document.service: document for document in documents}
+    earning = by.get("earning")
+    if earning is None or "tiers" in by:
+        return []
+    program = cast(EarningProgram, earning.message)
+    if not program.tier_ladder_id:
+        return []
+    request = tiers_pb.GetTiersProgramRequest(program_id=program.program_id)
+    try:
+        in_force = (await peers.tiers.GetTiersProgram(request)).version.program
+    except grpc.aio.AioRpcError as error:
+        programs.if_unknown(error)
+        return []
+    return list(levels_missing(earning, in_force, "the tiers in force have"))
 
 
 async def _call(calls: Mapping[str, Call], document: Document, options: pb.ApplyOptions) -> Applied:

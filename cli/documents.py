@@ -134,23 +134,32 @@ def load(folder: Path) -> tuple[Document, ...]:
     return tuple(documents)
 
 
-def _of_levels(documents: Sequence[Document]) -> Iterator[Complaint]:
-    """What earning says of the ladder and levels that the file of tiers beside it does not have.
-
-    No service sees both; a rule for a level that there is not would never apply, and never say so.
-    """
+def _of_levels(documents: Sequence[Document]) -> list[Complaint]:
+    """What earning says of the ladder and levels that the file of tiers beside it does not have."""
     by = {document.service: document for document in documents}
     earning, tiers = by.get("earning"), by.get("tiers")
     if earning is None or tiers is None:
-        return
-    program, levels = cast("earning_pb.EarningProgram", earning.message), _levels(tiers)
+        return []
+    program = cast("tiers_pb.TiersProgram", tiers.message)
+    return list(levels_missing(earning, program, f"{tiers.file.name} has"))
+
+
+def levels_missing(
+    earning: Document, tiers: tiers_pb.TiersProgram, which: str
+) -> Iterator[Complaint]:
+    """What earning says of ladders and levels that a document of tiers does not have.
+
+    `which` names that one, as "tiers.yaml has". No service sees both; a rule for a level that there
+    is not would never apply, and never say so.
+    """
+    program = cast("earning_pb.EarningProgram", earning.message)
+    levels = {each.ladder_id: [level.level_id for level in each.levels] for each in tiers.ladders}
     ladder = program.tier_ladder_id
     if not ladder:
         return
     if ladder not in levels:
-        yield earning.complaint(
-            "tier_ladder_id", f"{tiers.file.name} has no ladder {ladder}{_choice(ladder, levels)}"
-        )
+        text = f"{which} no ladder {ladder}{_choice(ladder, levels)}"
+        yield earning.complaint("tier_ladder_id", text)
         return
     for at, rule in enumerate(program.rules):
         named = [(f"levels[{number}]", level) for number, level in enumerate(rule.levels)]
@@ -159,16 +168,8 @@ def _of_levels(documents: Sequence[Document]) -> Iterator[Complaint]:
         named += [("condition", level) for level in compared if level]
         for field, level in named:
             if level not in levels[ladder]:
-                yield earning.complaint(
-                    f"rules[{at}].{field}",
-                    f"{tiers.file.name} has no level {level}{_choice(level, levels[ladder])}",
-                )
-
-
-def _levels(tiers: Document) -> dict[str, list[str]]:
-    """The levels of each ladder."""
-    program = cast("tiers_pb.TiersProgram", tiers.message)
-    return {each.ladder_id: [level.level_id for level in each.levels] for each in program.ladders}
+                text = f"{which} no level {level}{_choice(level, levels[ladder])}"
+                yield earning.complaint(f"rules[{at}].{field}", text)
 
 
 def _choice(name: str, names: Iterable[str]) -> str:

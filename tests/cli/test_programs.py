@@ -194,6 +194,21 @@ async def test_who_would_replace_what_a_colleague_has_scheduled_is_told_of_it(
     assert [each["state"] for each in found["earning"]] == ["STATE_IN_FORCE"]
 
 
+async def test_a_level_that_the_tiers_in_force_do_not_have_is_told(
+    peers: tuple[Path, Peers], tmp_path: Path
+) -> None:
+    var, _ = peers
+    folder = doubled(tmp_path / "levels", "levels")
+    await asked("apply", folder, "--var", var)
+    (folder / "tiers.yaml").unlink()
+    text = (folder / "earning.yaml").read_text()
+    (folder / "earning.yaml").write_text(text.replace('tier == "gold"', 'tier == "glod"'))
+    done = await guerdon("apply", folder, "--var", var, "--dry-run", columns=200)
+    assert done.returncode == 1
+    told = "rules[2].condition: the tiers in force have no level glod; did you mean 'gold'?"
+    assert told in done.stderr
+
+
 async def test_a_program_that_not_every_service_has_is_verified_alone(
     peers: tuple[Path, Peers], tmp_path: Path
 ) -> None:
