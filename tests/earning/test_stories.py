@@ -1,5 +1,6 @@
 """Of any entry ever booked it is said why, from what was stored, behind real gRPC."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import ledger_pb2
+from guerdon.feed.v1 import feed_service_pb2 as feed_pb
+from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from tests.earning.callers import Caller, calling, refused
 from tests.earning.nodes import PROGRAM, order, purchase
 from tests.earning.test_points import DATED, go_on
@@ -35,7 +38,7 @@ async def lines(caller: Caller, sequence: int, member_id: str = "ann") -> list[s
 
 
 async def lived(caller: Caller) -> None:
-    """A story in which every kind of entry is booked."""
+    """A story of what callers do; the clock and friends have tests of their own."""
     await caller.enroll("ann")
     await caller.enroll("bob")
     await caller.buy("a-1", "ann", 2_000)  # 1: 20
@@ -94,6 +97,41 @@ async def test_every_entry_of_a_life_says_why_it_was_booked(caller: Caller) -> N
     [came, *_] = await lines(caller, 1, "bob")
     assert came == "8 points came from member ann, entry 8: happy birthday."
     assert await caller.verified() == []
+
+
+async def test_what_the_clock_books_says_when_it_was_due(database_url: str, tmp_path: Path) -> None:
+    currency = {
+        "currency_id": "points",
+        "pending_duration": "86400s",
+        "expiry": {"after_days": 20},
+        "reminder_days": [0],
+    }
+    async with calling(database_url, tmp_path, currencies=[currency]) as caller:
+        await caller.buy("a-1", "ann", 2_000)  # 1
+        await go_on(caller, days=2)
+        held = await caller.hold(15)  # 2 they become available, 3
+        await go_on(caller, days=9)
+        await at_rest(caller)  # 4 the hold ends
+        await go_on(caller, days=90)
+        await at_rest(caller)  # 5 the points end
+        entries = {each.sequence: each for each in await caller.entries()}
+        stories = [await why(caller, each) for each in sorted(entries)]
+        assert [each.lines[0] for each in stories] == [
+            "Activity a-1 of 2025-06-01 12:00:00 UTC earned 20 points.",
+            "20 points of activity a-1 became available at 2025-06-02 12:00:00 UTC.",
+            f"Hold {held.hold_id} set 15 points aside.",
+            f"Hold {held.hold_id} came to its end: 15 points went back.",
+            "20 points came to their end at 2025-06-22 23:00:00 UTC.",
+        ]
+        assert all(each.entry == entries[each.entry.sequence] for each in stories)
+        assert await caller.verified() == []
+
+
+async def at_rest(caller: Caller) -> None:
+    feed = FeedServiceStub(caller.channel)
+    async with asyncio.timeout(30):
+        while (await feed.GetHeads(feed_pb.GetHeadsRequest())).jobs_due:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def test_an_explanation_has_the_structure_beside_the_sentences(caller: Caller) -> None:
