@@ -179,6 +179,13 @@ CASES: list[tuple[str, str, int, str, str]] = [
         "must be a list: write [purchase]",
     ),
     (
+        "activity_types: [purchase]",
+        "activity_types: [Purchase]",
+        12,
+        "rules[0].activity_types[0]",
+        "'Purchase' is no name: write small letters, digits and _, beginning with a letter",
+    ),
+    (
         DAYS,
         "recurrence: every friday",
         15,

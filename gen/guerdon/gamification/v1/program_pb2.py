@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%guerdon/gamification/v1/program.proto\x12\x17guerdon.gamification.v1\x1a\x1b\x62uf/validate/validate.proto\"\xaa\x02\n\x13GamificationProgram\x12\x31\n\nprogram_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1c\n\ttime_zone\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x39\n\x06\x62\x61\x64ges\x18\x03 \x03(\x0b\x32\x1e.guerdon.gamification.v1.BadgeB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12\x41\n\nchallenges\x18\x04 \x03(\x0b\x32\".guerdon.gamification.v1.ChallengeB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x44\n\x0cleaderboards\x18\x05 \x03(\x0b\x32$.guerdon.gamification.v1.LeaderboardB\x08\xbaH\x05\x92\x01\x02\x10\x64\"w\n\x05\x42\x61\x64ge\x12/\n\x08\x62\x61\x64ge_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"\xa9\x04\n\tChallenge\x12\x33\n\x0c\x63hallenge_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12(\n\x0e\x61\x63tivity_types\x18\x04 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x32\"\x06r\x04\x10\x01\x18@\x12\x1b\n\tcondition\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12 \n\x0eline_condition\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x38\n\x05\x63ount\x18\x07 \x01(\x0b\x32\'.guerdon.gamification.v1.CountObjectiveH\x00\x12>\n\x08\x64istinct\x18\x08 \x01(\x0b\x32*.guerdon.gamification.v1.DistinctObjectiveH\x00\x12:\n\x06streak\x18\t \x01(\x0b\x32(.guerdon.gamification.v1.StreakObjectiveH\x00\x12\x31\n\x07rewards\x18\n \x01(\x0b\x32 .guerdon.gamification.v1.Rewards\x12\x42\n\x0bon_reversal\x18\x0b \x01(\x0e\x32#.guerdon.gamification.v1.OnReversalB\x08\xbaH\x05\x82\x01\x02\x10\x01\x42\x12\n\tobjective\x12\x05\xbaH\x02\x08\x01\"-\n\x0e\x43ountObjective\x12\x1b\n\x06target\x18\x01 \x01(\x03\x42\x0b\xbaH\x08\"\x06\x18\xc0\x84=(\x01\"G\n\x11\x44istinctObjective\x12\x1a\n\x06target\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12\x16\n\x02of\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xd0\x0f\"8\n\x0fStreakObjective\x12%\n\x12\x63onsecutive_months\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18x(\x02\"]\n\x07Rewards\x12\x1d\n\x06points\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x94\xeb\xdc\x03(\x00\x12\x18\n\x06reason\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x19\n\x08\x62\x61\x64ge_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\x93\x06\n\x0bLeaderboard\x12/\n\x08\x62oard_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12G\n\x06period\x18\x03 \x01(\x0e\x32+.guerdon.gamification.v1.Leaderboard.PeriodB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x43\n\x05order\x18\x04 \x01(\x0e\x32*.guerdon.gamification.v1.Leaderboard.OrderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12L\n\ntie_policy\x18\x05 \x01(\x0e\x32..guerdon.gamification.v1.Leaderboard.TiePolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12;\n\x08\x61\x63tivity\x18\x06 \x01(\x0b\x32\'.guerdon.gamification.v1.ActivitySourceH\x00\x12=\n\tsubmitted\x18\x07 \x01(\x0b\x32(.guerdon.gamification.v1.SubmittedSourceH\x00\x12\x42\n\x0bon_reversal\x18\x08 \x01(\x0e\x32#.guerdon.gamification.v1.OnReversalB\x08\xbaH\x05\x82\x01\x02\x10\x01\"I\n\x06Period\x12\x16\n\x12PERIOD_UNSPECIFIED\x10\x00\x12\x13\n\x0fPERIOD_ALL_TIME\x10\x01\x12\x12\n\x0ePERIOD_MONTHLY\x10\x02\"I\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x14\n\x10ORDER_DESCENDING\x10\x01\x12\x13\n\x0fORDER_ASCENDING\x10\x02\"p\n\tTiePolicy\x12\x1a\n\x16TIE_POLICY_UNSPECIFIED\x10\x00\x12\x1a\n\x16TIE_POLICY_COMPETITION\x10\x01\x12\x14\n\x10TIE_POLICY_DENSE\x10\x02\x12\x15\n\x11TIE_POLICY_STRICT\x10\x03\x42\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\"\x8c\x02\n\x0e\x41\x63tivitySource\x12(\n\x0e\x61\x63tivity_types\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x32\"\x06r\x04\x10\x01\x18@\x12\x1b\n\tcondition\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12H\n\x05value\x18\x03 \x01(\x0e\x32-.guerdon.gamification.v1.ActivitySource.ValueB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12 \n\x0eline_condition\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"G\n\x05Value\x12\x15\n\x11VALUE_UNSPECIFIED\x10\x00\x12\x10\n\x0cVALUE_POINTS\x10\x01\x12\x15\n\x11VALUE_LINE_AMOUNT\x10\x02\"\xd5\x01\n\x0fSubmittedSource\x12U\n\x0b\x61ggregation\x18\x01 \x01(\x0e\x32\x34.guerdon.gamification.v1.SubmittedSource.AggregationB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"k\n\x0b\x41ggregation\x12\x1b\n\x17\x41GGREGATION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41GGREGATION_BEST\x10\x01\x12\x14\n\x10\x41GGREGATION_LAST\x10\x02\x12\x13\n\x0f\x41GGREGATION_SUM\x10\x03\"\x9d\x01\n\x1aGamificationProgramVersion\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12=\n\x07program\x18\x02 \x01(\x0b\x32,.guerdon.gamification.v1.GamificationProgram\x12\x18\n\x06\x61uthor\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@*?\n\nOnReversal\x12\x1b\n\x17ON_REVERSAL_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_REVERSAL_KEEP\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%guerdon/gamification/v1/program.proto\x12\x17guerdon.gamification.v1\x1a\x1b\x62uf/validate/validate.proto\"\xaa\x02\n\x13GamificationProgram\x12\x31\n\nprogram_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1c\n\ttime_zone\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x39\n\x06\x62\x61\x64ges\x18\x03 \x03(\x0b\x32\x1e.guerdon.gamification.v1.BadgeB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12\x41\n\nchallenges\x18\x04 \x03(\x0b\x32\".guerdon.gamification.v1.ChallengeB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x44\n\x0cleaderboards\x18\x05 \x03(\x0b\x32$.guerdon.gamification.v1.LeaderboardB\x08\xbaH\x05\x92\x01\x02\x10\x64\"w\n\x05\x42\x61\x64ge\x12/\n\x08\x62\x61\x64ge_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"\xbc\x04\n\tChallenge\x12\x33\n\x0c\x63hallenge_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12;\n\x0e\x61\x63tivity_types\x18\x04 \x03(\tB#\xbaH \x92\x01\x1d\x10\x32\"\x19r\x17\x10\x01\x18@2\x11^[a-z][a-z0-9_]*$\x12\x1b\n\tcondition\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12 \n\x0eline_condition\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x38\n\x05\x63ount\x18\x07 \x01(\x0b\x32\'.guerdon.gamification.v1.CountObjectiveH\x00\x12>\n\x08\x64istinct\x18\x08 \x01(\x0b\x32*.guerdon.gamification.v1.DistinctObjectiveH\x00\x12:\n\x06streak\x18\t \x01(\x0b\x32(.guerdon.gamification.v1.StreakObjectiveH\x00\x12\x31\n\x07rewards\x18\n \x01(\x0b\x32 .guerdon.gamification.v1.Rewards\x12\x42\n\x0bon_reversal\x18\x0b \x01(\x0e\x32#.guerdon.gamification.v1.OnReversalB\x08\xbaH\x05\x82\x01\x02\x10\x01\x42\x12\n\tobjective\x12\x05\xbaH\x02\x08\x01\"-\n\x0e\x43ountObjective\x12\x1b\n\x06target\x18\x01 \x01(\x03\x42\x0b\xbaH\x08\"\x06\x18\xc0\x84=(\x01\"G\n\x11\x44istinctObjective\x12\x1a\n\x06target\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12\x16\n\x02of\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xd0\x0f\"8\n\x0fStreakObjective\x12%\n\x12\x63onsecutive_months\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18x(\x02\"]\n\x07Rewards\x12\x1d\n\x06points\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x94\xeb\xdc\x03(\x00\x12\x18\n\x06reason\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x19\n\x08\x62\x61\x64ge_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\x93\x06\n\x0bLeaderboard\x12/\n\x08\x62oard_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12G\n\x06period\x18\x03 \x01(\x0e\x32+.guerdon.gamification.v1.Leaderboard.PeriodB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x43\n\x05order\x18\x04 \x01(\x0e\x32*.guerdon.gamification.v1.Leaderboard.OrderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12L\n\ntie_policy\x18\x05 \x01(\x0e\x32..guerdon.gamification.v1.Leaderboard.TiePolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12;\n\x08\x61\x63tivity\x18\x06 \x01(\x0b\x32\'.guerdon.gamification.v1.ActivitySourceH\x00\x12=\n\tsubmitted\x18\x07 \x01(\x0b\x32(.guerdon.gamification.v1.SubmittedSourceH\x00\x12\x42\n\x0bon_reversal\x18\x08 \x01(\x0e\x32#.guerdon.gamification.v1.OnReversalB\x08\xbaH\x05\x82\x01\x02\x10\x01\"I\n\x06Period\x12\x16\n\x12PERIOD_UNSPECIFIED\x10\x00\x12\x13\n\x0fPERIOD_ALL_TIME\x10\x01\x12\x12\n\x0ePERIOD_MONTHLY\x10\x02\"I\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x14\n\x10ORDER_DESCENDING\x10\x01\x12\x13\n\x0fORDER_ASCENDING\x10\x02\"p\n\tTiePolicy\x12\x1a\n\x16TIE_POLICY_UNSPECIFIED\x10\x00\x12\x1a\n\x16TIE_POLICY_COMPETITION\x10\x01\x12\x14\n\x10TIE_POLICY_DENSE\x10\x02\x12\x15\n\x11TIE_POLICY_STRICT\x10\x03\x42\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\"\x9f\x02\n\x0e\x41\x63tivitySource\x12;\n\x0e\x61\x63tivity_types\x18\x01 \x03(\tB#\xbaH \x92\x01\x1d\x10\x32\"\x19r\x17\x10\x01\x18@2\x11^[a-z][a-z0-9_]*$\x12\x1b\n\tcondition\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12H\n\x05value\x18\x03 \x01(\x0e\x32-.guerdon.gamification.v1.ActivitySource.ValueB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12 \n\x0eline_condition\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"G\n\x05Value\x12\x15\n\x11VALUE_UNSPECIFIED\x10\x00\x12\x10\n\x0cVALUE_POINTS\x10\x01\x12\x15\n\x11VALUE_LINE_AMOUNT\x10\x02\"\xd5\x01\n\x0fSubmittedSource\x12U\n\x0b\x61ggregation\x18\x01 \x01(\x0e\x32\x34.guerdon.gamification.v1.SubmittedSource.AggregationB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"k\n\x0b\x41ggregation\x12\x1b\n\x17\x41GGREGATION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41GGREGATION_BEST\x10\x01\x12\x14\n\x10\x41GGREGATION_LAST\x10\x02\x12\x13\n\x0f\x41GGREGATION_SUM\x10\x03\"\x9d\x01\n\x1aGamificationProgramVersion\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12=\n\x07program\x18\x02 \x01(\x0b\x32,.guerdon.gamification.v1.GamificationProgram\x12\x18\n\x06\x61uthor\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@*?\n\nOnReversal\x12\x1b\n\x17ON_REVERSAL_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_REVERSAL_KEEP\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,7 +57,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHALLENGE'].fields_by_name['description']._loaded_options = None
   _globals['_CHALLENGE'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\200\010'
   _globals['_CHALLENGE'].fields_by_name['activity_types']._loaded_options = None
-  _globals['_CHALLENGE'].fields_by_name['activity_types']._serialized_options = b'\272H\r\222\001\n\0202\"\006r\004\020\001\030@'
+  _globals['_CHALLENGE'].fields_by_name['activity_types']._serialized_options = b'\272H \222\001\035\0202\"\031r\027\020\001\030@2\021^[a-z][a-z0-9_]*$'
   _globals['_CHALLENGE'].fields_by_name['condition']._loaded_options = None
   _globals['_CHALLENGE'].fields_by_name['condition']._serialized_options = b'\272H\005r\003\030\320\017'
   _globals['_CHALLENGE'].fields_by_name['line_condition']._loaded_options = None
@@ -93,7 +93,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEADERBOARD'].fields_by_name['on_reversal']._loaded_options = None
   _globals['_LEADERBOARD'].fields_by_name['on_reversal']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_ACTIVITYSOURCE'].fields_by_name['activity_types']._loaded_options = None
-  _globals['_ACTIVITYSOURCE'].fields_by_name['activity_types']._serialized_options = b'\272H\r\222\001\n\0202\"\006r\004\020\001\030@'
+  _globals['_ACTIVITYSOURCE'].fields_by_name['activity_types']._serialized_options = b'\272H \222\001\035\0202\"\031r\027\020\001\030@2\021^[a-z][a-z0-9_]*$'
   _globals['_ACTIVITYSOURCE'].fields_by_name['condition']._loaded_options = None
   _globals['_ACTIVITYSOURCE'].fields_by_name['condition']._serialized_options = b'\272H\005r\003\030\320\017'
   _globals['_ACTIVITYSOURCE'].fields_by_name['value']._loaded_options = None
@@ -106,38 +106,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GAMIFICATIONPROGRAMVERSION'].fields_by_name['author']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_GAMIFICATIONPROGRAMVERSION'].fields_by_name['etag']._loaded_options = None
   _globals['_GAMIFICATIONPROGRAMVERSION'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
-  _globals['_ONREVERSAL']._serialized_start=2783
-  _globals['_ONREVERSAL']._serialized_end=2846
+  _globals['_ONREVERSAL']._serialized_start=2821
+  _globals['_ONREVERSAL']._serialized_end=2884
   _globals['_GAMIFICATIONPROGRAM']._serialized_start=96
   _globals['_GAMIFICATIONPROGRAM']._serialized_end=394
   _globals['_BADGE']._serialized_start=396
   _globals['_BADGE']._serialized_end=515
   _globals['_CHALLENGE']._serialized_start=518
-  _globals['_CHALLENGE']._serialized_end=1071
-  _globals['_COUNTOBJECTIVE']._serialized_start=1073
-  _globals['_COUNTOBJECTIVE']._serialized_end=1118
-  _globals['_DISTINCTOBJECTIVE']._serialized_start=1120
-  _globals['_DISTINCTOBJECTIVE']._serialized_end=1191
-  _globals['_STREAKOBJECTIVE']._serialized_start=1193
-  _globals['_STREAKOBJECTIVE']._serialized_end=1249
-  _globals['_REWARDS']._serialized_start=1251
-  _globals['_REWARDS']._serialized_end=1344
-  _globals['_LEADERBOARD']._serialized_start=1347
-  _globals['_LEADERBOARD']._serialized_end=2134
-  _globals['_LEADERBOARD_PERIOD']._serialized_start=1855
-  _globals['_LEADERBOARD_PERIOD']._serialized_end=1928
-  _globals['_LEADERBOARD_ORDER']._serialized_start=1930
-  _globals['_LEADERBOARD_ORDER']._serialized_end=2003
-  _globals['_LEADERBOARD_TIEPOLICY']._serialized_start=2005
-  _globals['_LEADERBOARD_TIEPOLICY']._serialized_end=2117
-  _globals['_ACTIVITYSOURCE']._serialized_start=2137
-  _globals['_ACTIVITYSOURCE']._serialized_end=2405
-  _globals['_ACTIVITYSOURCE_VALUE']._serialized_start=2334
-  _globals['_ACTIVITYSOURCE_VALUE']._serialized_end=2405
-  _globals['_SUBMITTEDSOURCE']._serialized_start=2408
-  _globals['_SUBMITTEDSOURCE']._serialized_end=2621
-  _globals['_SUBMITTEDSOURCE_AGGREGATION']._serialized_start=2514
-  _globals['_SUBMITTEDSOURCE_AGGREGATION']._serialized_end=2621
-  _globals['_GAMIFICATIONPROGRAMVERSION']._serialized_start=2624
-  _globals['_GAMIFICATIONPROGRAMVERSION']._serialized_end=2781
+  _globals['_CHALLENGE']._serialized_end=1090
+  _globals['_COUNTOBJECTIVE']._serialized_start=1092
+  _globals['_COUNTOBJECTIVE']._serialized_end=1137
+  _globals['_DISTINCTOBJECTIVE']._serialized_start=1139
+  _globals['_DISTINCTOBJECTIVE']._serialized_end=1210
+  _globals['_STREAKOBJECTIVE']._serialized_start=1212
+  _globals['_STREAKOBJECTIVE']._serialized_end=1268
+  _globals['_REWARDS']._serialized_start=1270
+  _globals['_REWARDS']._serialized_end=1363
+  _globals['_LEADERBOARD']._serialized_start=1366
+  _globals['_LEADERBOARD']._serialized_end=2153
+  _globals['_LEADERBOARD_PERIOD']._serialized_start=1874
+  _globals['_LEADERBOARD_PERIOD']._serialized_end=1947
+  _globals['_LEADERBOARD_ORDER']._serialized_start=1949
+  _globals['_LEADERBOARD_ORDER']._serialized_end=2022
+  _globals['_LEADERBOARD_TIEPOLICY']._serialized_start=2024
+  _globals['_LEADERBOARD_TIEPOLICY']._serialized_end=2136
+  _globals['_ACTIVITYSOURCE']._serialized_start=2156
+  _globals['_ACTIVITYSOURCE']._serialized_end=2443
+  _globals['_ACTIVITYSOURCE_VALUE']._serialized_start=2372
+  _globals['_ACTIVITYSOURCE_VALUE']._serialized_end=2443
+  _globals['_SUBMITTEDSOURCE']._serialized_start=2446
+  _globals['_SUBMITTEDSOURCE']._serialized_end=2659
+  _globals['_SUBMITTEDSOURCE_AGGREGATION']._serialized_start=2552
+  _globals['_SUBMITTEDSOURCE_AGGREGATION']._serialized_end=2659
+  _globals['_GAMIFICATIONPROGRAMVERSION']._serialized_start=2662
+  _globals['_GAMIFICATIONPROGRAMVERSION']._serialized_end=2819
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eguerdon/tiers/v1/program.proto\x12\x10guerdon.tiers.v1\x1a\x1b\x62uf/validate/validate.proto\"\x96\x01\n\x0cTiersProgram\x12\x31\n\nprogram_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1c\n\ttime_zone\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x35\n\x07ladders\x18\x03 \x03(\x0b\x32\x18.guerdon.tiers.v1.LadderB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x14\"\xec\x03\n\x06Ladder\x12\x30\n\tladder_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x33\n\x06levels\x18\x03 \x03(\x0b\x32\x17.guerdon.tiers.v1.LevelB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x32\x12/\n\tnet_spend\x18\x04 \x01(\x0b\x32\x1a.guerdon.tiers.v1.NetSpendH\x00\x12\x39\n\x0erolling_months\x18\x05 \x01(\x0b\x32\x1f.guerdon.tiers.v1.RollingMonthsH\x01\x12I\n\x11upgrade_effective\x18\x06 \x01(\x0e\x32\".guerdon.tiers.v1.UpgradeEffectiveB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12?\n\tdowngrade\x18\x07 \x01(\x0e\x32\".guerdon.tiers.v1.CorrectionPolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x41\n\x0bon_reversal\x18\x08 \x01(\x0e\x32\".guerdon.tiers.v1.CorrectionPolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x42\x0f\n\x06metric\x12\x05\xbaH\x02\x08\x01\x42\x0f\n\x06window\x12\x05\xbaH\x02\x08\x01\"\x83\x01\n\x05Level\x12/\n\x08level_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12)\n\x0fnet_spend_minor\x18\x03 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\"V\n\x08NetSpend\x12(\n\x0e\x61\x63tivity_types\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x32\"\x06r\x04\x10\x01\x18@\x12 \n\x0eline_condition\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"*\n\rRollingMonths\x12\x19\n\x06months\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18x(\x01\"\x88\x01\n\x13TiersProgramVersion\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12/\n\x07program\x18\x02 \x01(\x0b\x32\x1e.guerdon.tiers.v1.TiersProgram\x12\x18\n\x06\x61uthor\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@*y\n\x10UpgradeEffective\x12!\n\x1dUPGRADE_EFFECTIVE_UNSPECIFIED\x10\x00\x12\x1d\n\x19UPGRADE_EFFECTIVE_AT_ONCE\x10\x01\x12#\n\x1fUPGRADE_EFFECTIVE_NEXT_MIDNIGHT\x10\x02*p\n\x10\x43orrectionPolicy\x12!\n\x1d\x43ORRECTION_POLICY_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x43ORRECTION_POLICY_CORRECT\x10\x01\x12\x1a\n\x16\x43ORRECTION_POLICY_KEEP\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eguerdon/tiers/v1/program.proto\x12\x10guerdon.tiers.v1\x1a\x1b\x62uf/validate/validate.proto\"\x96\x01\n\x0cTiersProgram\x12\x31\n\nprogram_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1c\n\ttime_zone\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x35\n\x07ladders\x18\x03 \x03(\x0b\x32\x18.guerdon.tiers.v1.LadderB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x14\"\xec\x03\n\x06Ladder\x12\x30\n\tladder_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x33\n\x06levels\x18\x03 \x03(\x0b\x32\x17.guerdon.tiers.v1.LevelB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x32\x12/\n\tnet_spend\x18\x04 \x01(\x0b\x32\x1a.guerdon.tiers.v1.NetSpendH\x00\x12\x39\n\x0erolling_months\x18\x05 \x01(\x0b\x32\x1f.guerdon.tiers.v1.RollingMonthsH\x01\x12I\n\x11upgrade_effective\x18\x06 \x01(\x0e\x32\".guerdon.tiers.v1.UpgradeEffectiveB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12?\n\tdowngrade\x18\x07 \x01(\x0e\x32\".guerdon.tiers.v1.CorrectionPolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x41\n\x0bon_reversal\x18\x08 \x01(\x0e\x32\".guerdon.tiers.v1.CorrectionPolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x42\x0f\n\x06metric\x12\x05\xbaH\x02\x08\x01\x42\x0f\n\x06window\x12\x05\xbaH\x02\x08\x01\"\x83\x01\n\x05Level\x12/\n\x08level_id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12)\n\x0fnet_spend_minor\x18\x03 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\"i\n\x08NetSpend\x12;\n\x0e\x61\x63tivity_types\x18\x01 \x03(\tB#\xbaH \x92\x01\x1d\x10\x32\"\x19r\x17\x10\x01\x18@2\x11^[a-z][a-z0-9_]*$\x12 \n\x0eline_condition\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"*\n\rRollingMonths\x12\x19\n\x06months\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18x(\x01\"\x88\x01\n\x13TiersProgramVersion\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12/\n\x07program\x18\x02 \x01(\x0b\x32\x1e.guerdon.tiers.v1.TiersProgram\x12\x18\n\x06\x61uthor\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@*y\n\x10UpgradeEffective\x12!\n\x1dUPGRADE_EFFECTIVE_UNSPECIFIED\x10\x00\x12\x1d\n\x19UPGRADE_EFFECTIVE_AT_ONCE\x10\x01\x12#\n\x1fUPGRADE_EFFECTIVE_NEXT_MIDNIGHT\x10\x02*p\n\x10\x43orrectionPolicy\x12!\n\x1d\x43ORRECTION_POLICY_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x43ORRECTION_POLICY_CORRECT\x10\x01\x12\x1a\n\x16\x43ORRECTION_POLICY_KEEP\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,7 +61,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEVEL'].fields_by_name['net_spend_minor']._loaded_options = None
   _globals['_LEVEL'].fields_by_name['net_spend_minor']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001(\000'
   _globals['_NETSPEND'].fields_by_name['activity_types']._loaded_options = None
-  _globals['_NETSPEND'].fields_by_name['activity_types']._serialized_options = b'\272H\r\222\001\n\0202\"\006r\004\020\001\030@'
+  _globals['_NETSPEND'].fields_by_name['activity_types']._serialized_options = b'\272H \222\001\035\0202\"\031r\027\020\001\030@2\021^[a-z][a-z0-9_]*$'
   _globals['_NETSPEND'].fields_by_name['line_condition']._loaded_options = None
   _globals['_NETSPEND'].fields_by_name['line_condition']._serialized_options = b'\272H\005r\003\030\320\017'
   _globals['_ROLLINGMONTHS'].fields_by_name['months']._loaded_options = None
@@ -70,10 +70,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TIERSPROGRAMVERSION'].fields_by_name['author']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_TIERSPROGRAMVERSION'].fields_by_name['etag']._loaded_options = None
   _globals['_TIERSPROGRAMVERSION'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
-  _globals['_UPGRADEEFFECTIVE']._serialized_start=1134
-  _globals['_UPGRADEEFFECTIVE']._serialized_end=1255
-  _globals['_CORRECTIONPOLICY']._serialized_start=1257
-  _globals['_CORRECTIONPOLICY']._serialized_end=1369
+  _globals['_UPGRADEEFFECTIVE']._serialized_start=1153
+  _globals['_UPGRADEEFFECTIVE']._serialized_end=1274
+  _globals['_CORRECTIONPOLICY']._serialized_start=1276
+  _globals['_CORRECTIONPOLICY']._serialized_end=1388
   _globals['_TIERSPROGRAM']._serialized_start=82
   _globals['_TIERSPROGRAM']._serialized_end=232
   _globals['_LADDER']._serialized_start=235
@@ -81,9 +81,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEVEL']._serialized_start=730
   _globals['_LEVEL']._serialized_end=861
   _globals['_NETSPEND']._serialized_start=863
-  _globals['_NETSPEND']._serialized_end=949
-  _globals['_ROLLINGMONTHS']._serialized_start=951
-  _globals['_ROLLINGMONTHS']._serialized_end=993
-  _globals['_TIERSPROGRAMVERSION']._serialized_start=996
-  _globals['_TIERSPROGRAMVERSION']._serialized_end=1132
+  _globals['_NETSPEND']._serialized_end=968
+  _globals['_ROLLINGMONTHS']._serialized_start=970
+  _globals['_ROLLINGMONTHS']._serialized_end=1012
+  _globals['_TIERSPROGRAMVERSION']._serialized_start=1015
+  _globals['_TIERSPROGRAMVERSION']._serialized_end=1151
 # @@protoc_insertion_point(module_scope)
