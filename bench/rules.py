@@ -33,7 +33,7 @@ from services.earning.rules import Deed, Facts, Program
 
 FOLDER = Path(__file__).parent / "program"
 ROUNDS, ROUND_SECONDS = 3, 15.0
-_BATCHES_MAX, _PREVIEWS_MAX = 250, 24_000
+_BATCHES_MAX, _PREVIEWS_MAX = 600, 40_000
 _DECIDED, _REPEATS = 2_000, 5
 _CALLS_EACH_MIN = 4
 _SERVICE = "/guerdon.earning.v1.EarningService/"
