@@ -1,19 +1,28 @@
 """Combining: questions that arrive while an answer is on its way are asked together next.
 
-Like the group commit, for what only reads: no timer, no delay when idle, one batch in flight.
+Like the group commit, for what only reads: no delay when idle, one batch in flight.
+Those who were answered mostly ask again at once, so that two halves of them would take turns, each
+alone.
+Therefore a question that came meanwhile waits for as many as were just answered, at most half as
+long as the answer took (64 callers, 2 workers: 19 a batch rather than 12, 7 % more answers).
 """
 
 import asyncio
+import contextlib
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
+
+from shared.clock import monotonic
 
 _QUIET_TURNS = 8
 """Turns of the event loop without a question after which a batch goes; idle ones take no time.
 
 A request that has arrived takes several turns until it asks: with fewer, batches hold two of them.
 """
+_PATIENCE = 0.5
+"""How long a batch waits for those who were just answered, as a part of what the answer took."""
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -33,11 +42,15 @@ class Combiner(Generic[Q, A]):
         self._batch_max = batch_max
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._expected = 0
+        self._together = asyncio.Event()
 
     async def ask(self, question: Q) -> A:
         """Answer one question; raises what `answer` gave or raised for it."""
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, future))
+        if len(self._waiting) >= self._expected:
+            self._together.set()
         if self._task is None:
             # An empty context: the batch is nobody's request, and must not log as one.
             self._task = asyncio.create_task(self._run(), context=contextvars.Context())
@@ -49,10 +62,20 @@ class Combiner(Generic[Q, A]):
                 await self._linger()
                 count = min(len(self._waiting), self._batch_max)
                 batch = [self._waiting.popleft() for _ in range(count)]
+                began = monotonic()
                 # Who was cancelled meanwhile does not want to know any more.
                 await self._settle([each for each in batch if not each[1].done()])
+                await self._gather(count, _PATIENCE * (monotonic() - began))
         finally:
             self._task = None
+
+    async def _gather(self, answered: int, seconds: float) -> None:
+        """Wait until as many ask again as were answered."""
+        self._expected = min(len(self._waiting) + answered, self._batch_max)
+        if len(self._waiting) < self._expected:
+            self._together.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._together.wait(), seconds)
 
     async def _linger(self) -> None:
         """Let those join whose questions are about to come."""

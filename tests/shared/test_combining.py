@@ -74,3 +74,40 @@ async def test_who_was_cancelled_is_not_asked_for() -> None:
     with pytest.raises(asyncio.CancelledError):
         await first
     assert doubling.batches == [(4,)]
+
+
+class Slowly:
+    """Answers after some milliseconds, and remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[str, ...]] = []
+
+    async def __call__(self, questions: Sequence[str]) -> Sequence[str | Exception]:
+        self.batches.append(tuple(sorted(questions)))
+        await asyncio.sleep(0.2)
+        return list(questions)
+
+
+async def test_who_is_answered_and_asks_again_joins_those_who_waited_meanwhile() -> None:
+    slowly = Slowly()
+    combiner = Combiner(slowly, batch_max=64)
+
+    async def ask_twice(name: str) -> None:
+        await combiner.ask(name)
+        await asyncio.sleep(0.005)  # far more than the turns that a batch lingers anyway
+        await combiner.ask(name)
+
+    first = asyncio.ensure_future(ask_twice("first"))
+    await asyncio.sleep(0.005)
+    await asyncio.gather(combiner.ask("second"), first)
+    assert slowly.batches == [("first",), ("first", "second")]
+
+
+async def test_nobody_is_waited_for_who_does_not_ask_again() -> None:
+    slowly = Slowly()
+    combiner = Combiner(slowly, batch_max=64)
+    first = asyncio.ensure_future(combiner.ask("first"))
+    await asyncio.sleep(0.005)
+    assert await asyncio.wait_for(combiner.ask("second"), timeout=10) == "second"
+    assert await first == "first"
+    assert slowly.batches == [("first",), ("second",)]
