@@ -21,6 +21,7 @@ from shared.rpc import client
 
 BATCHES_MAX = 150
 CHANNELS_EACH = 8
+_DEALS_MAX = 8
 LOGS = ROOT / "var" / "bench"
 # What one recorded activity writes, in the order in which the service writes it.
 _WRITTEN = (
@@ -53,7 +54,7 @@ async def empty_calls(workers: int = 1) -> AsyncIterator[Callable[[int, float], 
                 request_serializer=Empty.SerializeToString,
                 response_deserializer=Empty.FromString,
             )
-            for channel in await channels(stack, address, workers)
+            for channel in await channels(stack, server, workers)
         ]
         request = Empty()
 
@@ -68,12 +69,31 @@ async def empty_calls(workers: int = 1) -> AsyncIterator[Callable[[int, float], 
         yield load
 
 
-async def channels(stack: AsyncExitStack, address: str, workers: int) -> Sequence[grpc.aio.Channel]:
-    """What a load is sent over: one channel, or so many that each worker gets some of them."""
+async def channels(
+    stack: AsyncExitStack, server: Server, workers: int
+) -> Sequence[grpc.aio.Channel]:
+    """What a load is sent over: one channel, or as many to each worker, the workers in turn.
+
+    The kernel deals connections by a hash of their ports. Taken as they come, of sixteen for two
+    workers one often gets ten or more, and a run would measure the dice.
+    """
     if workers == 1:
-        return [await stack.enter_async_context(client.channel(address))]
-    many = range(CHANNELS_EACH * workers)
-    return [await stack.enter_async_context(client.own_channel(address)) for _ in many]
+        return [await stack.enter_async_context(client.channel(server.address))]
+    dealt: dict[int, list[grpc.aio.Channel]] = {}
+    before = server.connections()
+    for _ in range(CHANNELS_EACH * workers * _DEALS_MAX):
+        channel = client.own_channel(server.address)
+        await channel.channel_ready()
+        after = server.connections()
+        (worker,) = [pid for pid in after if after[pid] > before.get(pid, 0)]
+        if len(dealt.setdefault(worker, [])) < CHANNELS_EACH:
+            dealt[worker].append(await stack.enter_async_context(channel))
+        else:
+            await channel.close()
+        if len(dealt) == workers and all(len(its) == CHANNELS_EACH for its in dealt.values()):
+            return [each for row in zip(*dealt.values(), strict=True) for each in row]
+        before = server.connections()
+    raise RuntimeError(f"only {len(dealt)} of {workers} workers were given connections")
 
 
 class DirectWrites:

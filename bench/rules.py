@@ -85,7 +85,7 @@ async def rules_figures() -> list[Figure]:
         server = serve(stack, "earning", url, {}, workers=WORKERS)
         direct: floors.DirectWrites | None = None
         async with AsyncExitStack() as closing, floors.empty_calls(WORKERS) as empty:
-            channels = await floors.channels(closing, server.address, WORKERS)
+            channels = await floors.channels(closing, server, WORKERS)
             await programs.apply(channels[0], document())
             for number in range(ROUNDS):
                 batched = await _batched(channels, server, number)

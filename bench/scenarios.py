@@ -83,8 +83,8 @@ async def earning_figures() -> list[Figure]:
         server = serve(stack, "earning", url, {}, workers=WORKERS)
         direct: floors.DirectWrites | None = None
         async with AsyncExitStack() as closing, floors.empty_calls() as empty:
-            single_channels = await floors.channels(closing, alone.address, 1)
-            channels = await floors.channels(closing, server.address, WORKERS)
+            single_channels = await floors.channels(closing, alone, 1)
+            channels = await floors.channels(closing, server, WORKERS)
             for each in (single_channels, channels):
                 await apply_giftshop(EarningServiceStub(each[0]))
             for number in range(ROUNDS):

@@ -55,6 +55,14 @@ class Server:
         parents = [psutil.Process(pid) for pid in self.pids]
         return [*parents, *(child for each in parents for child in each.children(recursive=True))]
 
+    def connections(self) -> dict[int, int]:
+        """How many connections each of them has to its port."""
+        port = _port(self.address)
+        return {
+            each.pid: len(_on_port(each, port, psutil.CONN_ESTABLISHED))
+            for each in self.processes()
+        }
+
 
 @contextmanager
 def postgres() -> Iterator[Postgres]:
@@ -128,7 +136,7 @@ def free_address() -> str:
 def _wait_until_up(
     process: subprocess.Popen[bytes], server: Server, workers: int, log: Path
 ) -> None:
-    port = int(server.address.rpartition(":")[2])
+    port = _port(server.address)
     deadline = time.monotonic() + _START_SECONDS_MAX
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -142,10 +150,17 @@ def _wait_until_up(
 
 
 def _listens(process: psutil.Process, port: int) -> bool:
+    return bool(_on_port(process, port, psutil.CONN_LISTEN))
+
+
+def _on_port(process: psutil.Process, port: int, status: str) -> list[object]:
+    """Sockets of a process at a port; none of one that has ended."""
     try:
-        return any(
-            each.status == psutil.CONN_LISTEN and each.laddr.port == port
-            for each in process.net_connections("tcp")
-        )
+        sockets = process.net_connections("tcp")
     except psutil.NoSuchProcess:
-        return False
+        return []
+    return [each for each in sockets if each.status == status and each.laddr.port == port]
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
