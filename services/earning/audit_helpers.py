@@ -32,6 +32,7 @@ _BEGIN = f"import gc; gc.disable(); from {__name__} import main; main()"
 """Garbage is not looked for while modules are imported: a quarter of what that costs."""
 _NICENESS = 5
 """Callers of the service come first."""
+_ENDED = "a helper of the verification has ended"
 
 
 class _Place(TypedDict):
@@ -107,8 +108,8 @@ class Helpers:
 
 
 def _tell(helper: Process, message: bytes) -> None:
-    if helper.stdin is None:
-        raise ConnectionLost("a helper of the verification has no input")
+    if helper.stdin is None or helper.stdin.is_closing():
+        raise ConnectionLost(_ENDED)  # uvloop would raise RuntimeError, which nobody expects
     helper.stdin.write(len(message).to_bytes(_LENGTH) + message)
 
 
@@ -116,12 +117,12 @@ async def _asked(helper: Process, message: bytes) -> object:
     """The answer of a helper."""
     _tell(helper, message)
     if helper.stdout is None:
-        raise ConnectionLost("a helper of the verification has no output")
+        raise ConnectionLost(_ENDED)
     try:
         length = int.from_bytes(await helper.stdout.readexactly(_LENGTH))
         return orjson.loads(await helper.stdout.readexactly(length))
     except (asyncio.IncompleteReadError, OSError) as error:
-        raise ConnectionLost("a helper of the verification has ended") from error
+        raise ConnectionLost(_ENDED) from error
 
 
 # In the helper -----------------------------------------------------------------------------------

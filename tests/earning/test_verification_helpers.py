@@ -1,5 +1,6 @@
 """A large ledger is verified by processes of their own, which find what one process finds."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -15,6 +16,8 @@ from services.earning.store_audit import Range
 from services.earning.verification import Verification
 from shared.database import Database
 from shared.faults import ConnectionLost
+from shared.rpc import loop
+from tests.conftest import open_database
 from tests.earning.nodes import PARTITIONS, PROGRAM, Node, opened, order, purchase
 
 MEMBERS = [f"member-{number}" for number in range(7)]
@@ -106,3 +109,28 @@ async def test_a_helper_that_was_killed_is_told(sqlite_node: Node) -> None:
             await helpers.audit(Stage.WALLETS, everything)
     finally:
         await helpers.close()
+
+
+def test_a_helper_that_ended_unasked_is_told_on_the_loop_of_a_service(sqlite_url: str) -> None:
+    """On uvloop, where its closed input raises RuntimeError, which was INTERNAL to a caller."""
+
+    async def ask() -> None:
+        database = await open_database(sqlite_url)
+        async with spent(database) as node:
+            helpers = Helpers(node.database)
+            helpers.count = 1
+            everything = Range(program_id=ProgramId(PROGRAM), after="", upto=None)
+            try:
+                await helpers.audit(Stage.WALLETS, everything)
+                for each in helpers_running():
+                    each.kill()
+                while helpers_running():
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.3)  # until the loop has seen it
+                with pytest.raises(ConnectionLost):
+                    await helpers.audit(Stage.WALLETS, everything)
+            finally:
+                await helpers.close()
+        await database.dispose()
+
+    loop.run(ask())
