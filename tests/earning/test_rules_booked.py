@@ -1,7 +1,8 @@
 """Rules that look beyond the activity, booked: caps, budgets, counts, remainders, members."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from google.type.date_pb2 import Date
@@ -38,6 +39,36 @@ async def test_a_cap_counts_through_the_day_and_begins_anew_the_next(node: Node)
     assert await points(node, "b-1", 128, occurred=tomorrow) == 100
     # A late till sends what was bought yesterday: yesterday is full.
     assert await points(node, "b-2", 5) == 0
+    assert await node.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("period", "first", "last", "next_", "given"),
+    [
+        ("DAY", "2026-03-29T00:00", "2026-03-29T23:59:59.999999", "2026-03-30T00:00", 60),
+        # A week begins on Monday, and the one of New Year is one week.
+        ("WEEK", "2025-12-29T00:00", "2026-01-04T23:59:59.999999", "2026-01-05T00:00", 60),
+        ("MONTH", "2026-03-01T00:00", "2026-03-31T23:59:59.999999", "2026-04-01T00:00", 60),
+        ("YEAR", "2026-01-01T00:00", "2026-12-31T23:59:59.999999", "2027-01-01T00:00", 60),
+        ("LIFETIME", "2026-01-01T00:00", "2026-12-31T23:59:59.999999", "2027-01-01T00:00", 0),
+    ],
+)
+async def test_a_cap_counts_from_the_first_moment_of_its_period_to_the_last(
+    node: Node, period: str, first: str, last: str, next_: str, given: int
+) -> None:
+    """By the clock on the wall in Berlin, where each period begins while it is yesterday in UTC."""
+    zone = ZoneInfo("Europe/Berlin")
+    cap = {"cap_id": "most", "period": f"PERIOD_{period}", "points": 100}
+    await node.apply(rules=[BASE], caps=[cap], time_zone=zone.key)
+    node.clock.advance(datetime(2027, 1, 2, tzinfo=UTC))
+    moments = [datetime.fromisoformat(each).replace(tzinfo=zone) for each in (first, last, next_)]
+    booked = [
+        await points(node, f"a-{at}", 60, occurred=each.astimezone(UTC))
+        for at, each in enumerate(moments)
+    ]
+    assert booked == [60, 40, given]
+    await node.reverse(order("r-1", "a-0"))
+    assert await points(node, "a-3", 100, occurred=moments[1].astimezone(UTC)) == 60
     assert await node.verify() == []
 
 
