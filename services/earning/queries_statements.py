@@ -7,9 +7,11 @@ from zoneinfo import ZoneInfo
 from services.earning import decisions, statements, store_reads, store_seals, store_statements
 from services.earning.documents import EarningPrograms
 from services.earning.domain import CurrencyId, MemberId, ProgramId
+from services.earning.refusals import MonthNotBegun
 from services.earning.statements import Statement, StatementPage
 from services.earning.store_statements import WalletKey
 from shared import errors, paging
+from shared.clock import Clock
 from shared.database import Database, Tx
 
 _PAGE_SIZE = 100
@@ -20,9 +22,10 @@ _EXPIRING_MONTHS = 3
 class StatementQueries:
     """Reads of StatementService; each is one transaction, so it was true at one instant."""
 
-    def __init__(self, database: Database, programs: EarningPrograms) -> None:
+    def __init__(self, database: Database, programs: EarningPrograms, clock: Clock) -> None:
         self._database = database
         self._programs = programs
+        self._clock = clock
 
     async def statement(
         self,
@@ -36,7 +39,7 @@ class StatementQueries:
     ) -> StatementPage:
         """A month of a member's wallet.
 
-        Refuses ProgramNotFound, MemberNotFound, CurrencyNotFound, InvalidPageToken.
+        Refuses ProgramNotFound, MemberNotFound, CurrencyNotFound, MonthNotBegun, InvalidPageToken.
         """
         query = paging.digest_of("statement", program_id, member_id, currency_id, month)
         size = paging.page_size(page_size, _PAGE_SIZE, _PAGE_SIZE_MAX)
@@ -48,6 +51,8 @@ class StatementQueries:
             key = (program_id, member_key, decisions.currency_of(version.program, currency_id))
             months = Months(tx, self._programs)
             span = await months.span(key, month)
+            if span.times[0] > self._clock.now():
+                raise MonthNotBegun(month=month, begin_time=span.times[0])
             before = _position(page_token, query, span.after, span.upto)
             statement = await months.stated(key, span)
             count = min(size, before - 1 - span.after)

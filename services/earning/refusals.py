@@ -58,6 +58,15 @@ class OccurredTimeNotAccepted(errors.OutOfRange):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
+class MonthNotBegun(errors.OutOfRange):
+    """A statement is asked for of a month that is still to come."""
+
+    message = "month {month} begins at {begin_time}: ask for one that has begun"
+    month: str
+    begin_time: datetime
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
 class ExternalReferenceReused(errors.AlreadyExists):
     """The receipt was credited before, under another activity."""
 

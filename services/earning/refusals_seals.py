@@ -13,6 +13,12 @@ class SealNotFound(errors.NotFound):
     program_id: str
     day: str
 
+    def __str__(self) -> str:
+        """Without a day, when the first seal is made."""
+        if self.day:
+            return super().__str__()
+        return f"program {self.program_id} has no seal yet: a day is sealed soon after its end"
+
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class WalletNotSealed(errors.NotFound):

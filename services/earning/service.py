@@ -96,7 +96,7 @@ async def start(
     expire = ExpireHolds(base.database, writing.jobs_commit, base.clock)
     settle = SettleWallets(base.database, writing.jobs_commit, base.clock)
     seals = SealServicer(SealQueries(base.database, programs))
-    statements = StatementServicer(StatementQueries(base.database, programs))
+    statements = StatementServicer(StatementQueries(base.database, programs, base.clock))
     sealing = SealDays(base.database, programs, base.clock)
     parts = Parts(
         servicers=[

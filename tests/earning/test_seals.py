@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import sqlalchemy as sa
 from google.protobuf import json_format
@@ -399,7 +400,10 @@ async def test_seals_are_listed_by_pages_and_given_by_day(caller: Caller) -> Non
 async def test_what_is_not_sealed_is_refused_by_name(caller: Caller) -> None:
     await caller.buy("p1")
     latest = pb.GetSealRequest(program_id=PROGRAM)
-    assert await refused(caller.seals.GetSeal(latest)) == ("NOT_FOUND", "SEAL_NOT_FOUND")
+    with pytest.raises(
+        grpc.aio.AioRpcError, match="no seal yet: a day is sealed soon after its end"
+    ):
+        await caller.seals.GetSeal(latest)
     await advance(caller, days=1)
     await until_sealed(caller, 1)
     await caller.buy("p2", "late")

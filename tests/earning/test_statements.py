@@ -13,6 +13,7 @@ from guerdon.earning.v1.statement_service_pb2_grpc import StatementServiceStub
 from services.earning import statements
 from services.earning.domain import CurrencyId, MemberId, ProgramId
 from services.earning.queries_statements import StatementQueries
+from services.earning.refusals import MonthNotBegun
 from services.earning.statements import Balance, Statement, StatementPage
 from shared import errors
 from shared.ids import SeededIds
@@ -23,7 +24,7 @@ from tests.earning.nodes import PROGRAM, Node, order, purchase
 async def read(
     node: Node, month: str, member_id: str = "ann", *, size: int = 0, token: str = ""
 ) -> StatementPage:
-    queries = StatementQueries(node.database, node.programs)
+    queries = StatementQueries(node.database, node.programs, node.clock)
     return await queries.statement(
         ProgramId(PROGRAM),
         MemberId(member_id),
@@ -122,6 +123,7 @@ async def test_months_chain_and_add_up_whatever_happens_in_them(node: Node, seed
         over = [each for each in months if await is_over(node, each)]
         if len(over) > len(closed):
             closed.append(await read(node, over[len(closed)]))
+    node.clock.advance(max(node.clock.now(), at("2025-11-30T00:00Z")))
     found = [(await read(node, month)).statement for month in months]
     for one, other in pairwise(found):
         assert one.closing == other.opening
@@ -140,7 +142,10 @@ async def test_months_chain_and_add_up_whatever_happens_in_them(node: Node, seed
 
 
 async def is_over(node: Node, month: str) -> bool:
-    return (await read(node, month)).statement.end_time <= node.clock.now()
+    try:
+        return (await read(node, month)).statement.end_time <= node.clock.now()
+    except MonthNotBegun:
+        return False
 
 
 async def test_the_entries_of_a_month_come_in_pages(node: Node) -> None:
@@ -163,6 +168,7 @@ async def test_the_entries_of_a_month_come_in_pages(node: Node) -> None:
 async def test_a_month_without_entries_opens_and_closes_alike(node: Node) -> None:
     await node.enroll("ann")
     await node.credit(9)
+    node.clock.advance(at("2099-12-01T00:00Z"))
     for month, points in (("2025-05", 0), ("2025-07", 9), ("1999-12", 0), ("2099-12", 9)):
         page = await read(node, month)
         assert (page.statement.opening.total, page.statement.closing.total) == (points, points)
@@ -174,6 +180,19 @@ async def test_a_month_without_entries_opens_and_closes_alike(node: Node) -> Non
 def test_a_year_ends_with_december() -> None:
     assert statements.day_after(statements.first_day("2025-12")).isoformat() == "2026-01-01"
     assert statements.day_after(statements.first_day("2025-11")).isoformat() == "2025-12-01"
+
+
+async def test_a_month_that_has_not_begun_in_the_programs_zone_has_no_statement(
+    node: Node,
+) -> None:
+    await node.apply(time_zone="Asia/Shanghai")
+    await node.record(purchase("a1", lines=[(1, 500)]))
+    begin = at("2025-07-01T00:00+08:00")
+    node.clock.advance(begin - timedelta(microseconds=1))
+    with pytest.raises(MonthNotBegun, match=r"month 2025-07 begins at 2025-06-30 16:00:00\+00:00"):
+        await read(node, "2025-07")
+    node.clock.advance(begin)
+    assert (await read(node, "2025-07")).statement.opening == Balance(available=5)
 
 
 async def test_a_merged_member_s_statement_is_that_of_the_other(

@@ -421,6 +421,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     {"reason": "REVERSAL_RECORDED_BEFORE", "domain": "guerdon", "metadata": {"reversal_id": "r-1"}}
     """
+    ERROR_REASON_MONTH_NOT_BEGUN: _ErrorReason.ValueType  # 127
+    """OUT_OF_RANGE: a statement is asked for of a month that has not begun in the program's zone.
+
+    {"reason": "MONTH_NOT_BEGUN", "domain": "guerdon",
+     "metadata": {"month": "2027-01", "begin_time": "2026-12-31T23:00:00Z"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -825,5 +831,11 @@ ERROR_REASON_REVERSAL_RECORDED_BEFORE: ErrorReason.ValueType  # 126
 """ALREADY_EXISTS: the reversal was recorded so long ago that its answer is forgotten.
 
 {"reason": "REVERSAL_RECORDED_BEFORE", "domain": "guerdon", "metadata": {"reversal_id": "r-1"}}
+"""
+ERROR_REASON_MONTH_NOT_BEGUN: ErrorReason.ValueType  # 127
+"""OUT_OF_RANGE: a statement is asked for of a month that has not begun in the program's zone.
+
+{"reason": "MONTH_NOT_BEGUN", "domain": "guerdon",
+ "metadata": {"month": "2027-01", "begin_time": "2026-12-31T23:00:00Z"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

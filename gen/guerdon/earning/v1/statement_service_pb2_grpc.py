@@ -52,7 +52,8 @@ class StatementServiceServicer:
 
     def GetStatement(self, request, context):
         """Returns the statement of a month: what a wallet had before it, what moved, what it had after it, and its entries.
-        Refuses with PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND or INVALID_PAGE_TOKEN.
+        Refuses with PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, MONTH_NOT_BEGUN or
+        INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,8 @@ class StatementServiceStub:
     def __new__(cls, channel: _aio.Channel) -> StatementServiceAsyncStub: ...
     GetStatement: _grpc.UnaryUnaryMultiCallable[_statement_service_pb2.GetStatementRequest, _statement_service_pb2.GetStatementResponse]
     """Returns the statement of a month: what a wallet had before it, what moved, what it had after it, and its entries.
-    Refuses with PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND or INVALID_PAGE_TOKEN.
+    Refuses with PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, MONTH_NOT_BEGUN or
+    INVALID_PAGE_TOKEN.
     """
 
 @_typing.type_check_only
@@ -51,7 +52,8 @@ class StatementServiceAsyncStub(StatementServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatement: _aio.UnaryUnaryMultiCallable[_statement_service_pb2.GetStatementRequest, _statement_service_pb2.GetStatementResponse]  # type: ignore[assignment]
     """Returns the statement of a month: what a wallet had before it, what moved, what it had after it, and its entries.
-    Refuses with PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND or INVALID_PAGE_TOKEN.
+    Refuses with PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, MONTH_NOT_BEGUN or
+    INVALID_PAGE_TOKEN.
     """
 
 class StatementServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -67,7 +69,8 @@ class StatementServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_statement_service_pb2.GetStatementResponse, _abc.Awaitable[_statement_service_pb2.GetStatementResponse]]:
         """Returns the statement of a month: what a wallet had before it, what moved, what it had after it, and its entries.
-        Refuses with PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND or INVALID_PAGE_TOKEN.
+        Refuses with PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, MONTH_NOT_BEGUN or
+        INVALID_PAGE_TOKEN.
         """
 
 def add_StatementServiceServicer_to_server(servicer: StatementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
