@@ -123,7 +123,7 @@ async def large_figures() -> list[Figure]:
             await fill(url, members, entries)
             took = monotonic() - began
             servers.append(server)
-        memory = [_memory(servers[1])]
+        memory = [servers[1].megabytes()]
         async with (
             client.channel(servers[0].address) as few,
             client.channel(servers[1].address) as many,
@@ -133,7 +133,7 @@ async def large_figures() -> list[Figure]:
                 large = _Ledger(channel=many, server=servers[1], members=MEMBERS)
                 floor = await _unary(small, number)
                 rounds.append((await _unary(large, number), floor))
-                memory.append(_memory(servers[1]))
+                memory.append(servers[1].megabytes())
     load, floor = middle(rounds, lambda pair: pair[0].percentile(0.5) / pair[1].percentile(0.5))
     tails = sorted(pair[0].percentile(0.99) / pair[1].percentile(0.99) for pair in rounds)
     return [
@@ -224,10 +224,6 @@ def _activity(number: int, members: int) -> activity_pb2.Activity:
     )
     made.occurred_time.FromDatetime(NOW)
     return made
-
-
-def _memory(server: Server) -> float:
-    return sum(each.memory_info().rss for each in server.processes()) / 1e6
 
 
 def _megabytes(memory: Sequence[float]) -> str:

@@ -55,6 +55,10 @@ class Server:
         parents = [psutil.Process(pid) for pid in self.pids]
         return [*parents, *(child for each in parents for child in each.children(recursive=True))]
 
+    def megabytes(self) -> float:
+        """Their memory."""
+        return float(sum(each.memory_info().rss for each in self.processes()) / 1e6)
+
     def connections(self) -> dict[int, int]:
         """How many connections each of them has to its port."""
         port = _port(self.address)

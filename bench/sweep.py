@@ -1,4 +1,4 @@
-"""Points that end together: how fast the job books it, and whether callers wait for it."""
+"""Points that end together: how fast the job books it, in what memory, and whether callers wait."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +32,7 @@ from shared.rpc import client
 PROGRAM_ID = ProgramId("sweep")
 POINTS = CurrencyId("points")
 WALLETS, LOTS_EACH = 20_000, 10
+MANY_WALLETS = 100_000
 DAYS = 10
 ROUNDS = 3
 CALLERS, CALLERS_SECONDS, CALLS_MAX = 8, 4.0, 20_000
@@ -45,16 +46,24 @@ Rows = Sequence[Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """One sweep: how long it took, and the CPU that the service used for it."""
+    """One sweep: how long it took, the CPU that the service used for it and its most memory."""
 
     seconds: float
     server_cpu_seconds: float
+    peak_megabytes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Round:
+    """A sweep, and its floor."""
+
+    swept: Swept
     floor_seconds: float
 
     @property
     def ratio(self) -> float:
         """The speed as a share of the floor's."""
-        return self.floor_seconds / self.seconds
+        return self.floor_seconds / self.swept.seconds
 
 
 def program() -> EarningProgram:
@@ -66,21 +75,24 @@ def program() -> EarningProgram:
 
 
 async def sweep_figures() -> list[Figure]:
-    """200,000 lots of 20,000 wallets end at one instant, on PostgreSQL."""
+    """200,000 lots of 20,000 wallets end at one instant, then a million, on PostgreSQL."""
     with ExitStack() as stack:
         database = stack.enter_context(postgres())
         source = database.create("bench_sweep")
-        await _fill(source)
+        await _fill(source, WALLETS)
         rounds = [await _round(database, number) for number in range(ROUNDS)]
         calm, sweeping = await _callers(database)
-    swept = middle(rounds, lambda each: each.ratio)
-    lots = WALLETS * LOTS_EACH
+        many = database.create("bench_sweep_many")
+        await _fill(many, MANY_WALLETS)
+        million = await _swept(many)
+    middle_one = middle(rounds, lambda each: each.ratio)
+    swept, lots = middle_one.swept, WALLETS * LOTS_EACH
     return [
         Figure(
             scenario="expiry_sweep",
             value=lots / swept.seconds,
             unit="lots/s",
-            floor=lots / swept.floor_seconds,
+            floor=lots / middle_one.floor_seconds,
             floor_is="direct writes/s",
             server_cpu_us_per_call=swept.server_cpu_seconds / lots * 1e6,
             target="≥ 20,000 lots/s",
@@ -90,14 +102,24 @@ async def sweep_figures() -> list[Figure]:
             f"p99 {sweeping.percentile(0.99) * 1000:.0f} ms "
             f"(without a sweep {calm.percentile(0.5) * 1000:.0f} and "
             f"{calm.percentile(0.99) * 1000:.0f} ms)",
-        )
+        ),
+        Figure(
+            scenario="sweep_memory",
+            value=million.peak_megabytes,
+            unit="MB",
+            floor=min(each.swept.peak_megabytes for each in rounds),
+            floor_is=f"MB for {lots:,} lots",
+            target="≤ 1.2",
+            notes=f"the service's most memory while {MANY_WALLETS * LOTS_EACH:,} lots end, "
+            f"{MANY_WALLETS * LOTS_EACH / million.seconds:,.0f} a second",
+        ),
     ]
 
 
 # What is swept ------------------------------------------------------------------------------------
 
 
-async def _fill(url: str) -> None:
+async def _fill(url: str, wallets: int) -> None:
     """Apply the program, and write wallets whose lots all end together, as credits made them."""
     with ExitStack() as stack:
         server = serve(stack, "earning", url, {})
@@ -105,7 +127,7 @@ async def _fill(url: str) -> None:
             await programs.apply(channel, program())
     database = await Database.open(url, schema="earning")
     try:
-        for start in range(0, WALLETS, _CHUNK):
+        for start in range(0, wallets, _CHUNK):
             await _fill_chunk(database, range(start, start + _CHUNK))
         async with database.transaction() as tx:
             await tx.execute(sa.text("ANALYZE"))
@@ -177,9 +199,20 @@ def _credited(number: int) -> tuple[Wallet, list[ledger.Movement]]:
 # The sweep, and its floor -------------------------------------------------------------------------
 
 
-async def _round(database: Postgres, number: int) -> Swept:
+async def _round(database: Postgres, number: int) -> _Round:
     url = database.create(f"bench_sweep_{number}", template="bench_sweep")
     target = database.create(f"bench_sweep_floor_{number}", template="bench_sweep")
+    swept = await _swept(url)
+    watched = await Database.open(url, schema="earning")
+    try:
+        batches = await _written(watched)
+    finally:
+        await watched.dispose()
+    return _Round(swept=swept, floor_seconds=await _directly(target, batches))
+
+
+async def _swept(url: str) -> Swept:
+    """Serve a database, and let the clock of its program go on until everything has ended."""
     with ExitStack() as stack:
         server = serve(stack, "earning", url, {})
         async with client.channel(server.address) as channel, AsyncExitStack() as closing:
@@ -188,14 +221,9 @@ async def _round(database: Postgres, number: int) -> Swept:
             processes = server.processes()
             before, began = cpu_seconds(processes), monotonic()
             await ClockServiceStub(channel).AdvanceClock(_advance())
-            await _until_swept(watched)
+            peak = await _until_swept(watched, server)
             seconds, after = monotonic() - began, cpu_seconds(processes)
-            batches = await _written(watched)
-    return Swept(
-        seconds=seconds,
-        server_cpu_seconds=after - before,
-        floor_seconds=await _directly(target, batches),
-    )
+    return Swept(seconds=seconds, server_cpu_seconds=after - before, peak_megabytes=peak)
 
 
 def _advance() -> clock_pb.AdvanceClockRequest:
@@ -204,18 +232,20 @@ def _advance() -> clock_pb.AdvanceClockRequest:
     return clock_pb.AdvanceClockRequest(to=to)
 
 
-async def _until_swept(database: Database) -> None:
+async def _until_swept(database: Database, server: Server) -> float:
+    """Wait for the last lot; gives the most memory that the service had meanwhile, in megabytes."""
     due = (
         sa.select(tables.wallets.c.member_key).where(tables.wallets.c.next_time <= _SWEPT).limit(1)
     )
-    began = monotonic()
+    began, peak = monotonic(), server.megabytes()
     while True:
         async with database.reading() as tx:
             if not await tx.fetch(due):
-                return
+                return peak
         if monotonic() - began > _SECONDS_MAX:
             raise TimeoutError(f"not swept after {_SECONDS_MAX:.0f} s")
         await asyncio.sleep(0.2)
+        peak = max(peak, server.megabytes())
 
 
 async def _written(database: Database) -> list[dict[sa.Table, Rows]]:

@@ -27,7 +27,7 @@ from shared.rpc import client
 if TYPE_CHECKING:
     from guerdon.earning.v1.earning_service_pb2_grpc import EarningServiceAsyncStub
 
-ACTIVITIES, BATCH, FILLERS = 170_000, 100, 16
+ACTIVITIES, BATCH, FILLERS = 340_000, 100, 16
 RETURNED_OF, HELD_OF = 17, 17
 """One of so many activities is returned, and for one of so many points are spent."""
 MEMBERS = 10_000
@@ -62,7 +62,7 @@ class Verified:
 
 
 async def verify_figures() -> list[Figure]:
-    """A ledger of some 200,000 entries is verified, on PostgreSQL."""
+    """A ledger of some 400,000 entries is verified, on PostgreSQL."""
     with ExitStack() as stack:
         database = stack.enter_context(postgres())
         url = database.create(_SOURCE)
