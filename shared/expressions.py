@@ -4,6 +4,7 @@ CEL, type-checked against our protos when compiled (cel-cpp behind one port).
 
 A misspelt field is an error with its position; an expression that fails while it runs (a division
 by zero, a missing attribute) matches nothing and says why.
+One that names no variable and fails would always fail, and is refused when it is compiled.
 The engine's iteration budget stops loops within loops.
 What the budget does not see is refused when the expression is compiled: text that doubles from
 loop to loop, and patterns that take milliseconds each time they are built.
@@ -55,6 +56,7 @@ _LOOP = re.compile(r"\.\s*(all|exists|exists_one|filter|map)\s*\(")
 _MATCHES = re.compile(r"\bmatches\s*\(")
 _MATCHES_LITERAL = re.compile(r"\.\s*matches\s*\(\s*§(\d+)\s*\)")
 _REPEAT = re.compile(r"\{\s*(\d+)\s*(?:,\s*(\d*)\s*)?\}")
+_NO_VARIABLES = cel.NewEnv(descriptor_pool=descriptor_pool.Default(), variables={})
 _JOINS = (b"add_string", b"add_bytes", b"add_list")
 # What the engine raises for values of a wrong type, beside its own RuntimeError.
 _FAILURES = (RuntimeError, TypeError, ValueError, OverflowError)
@@ -169,6 +171,9 @@ class Environment:
         problem = _too_costly(text, expression.serialize())
         if problem:
             raise ExpressionError(line=0, column=0, problem=problem)
+        problem = _always_fails(text)
+        if problem:
+            raise ExpressionError(line=1, column=1, problem=problem)
         return Condition(text, self._env, expression)
 
     def bind(self, **values: object) -> Bound:
@@ -211,6 +216,19 @@ def _too_costly(text: str, compiled: bytes) -> str:
     if repeats > PATTERN_REPEATS_MAX:
         return f"has patterns that repeat {repeats} times; {PATTERN_REPEATS_MAX} is the maximum"
     return ""
+
+
+def _always_fails(text: str) -> str:
+    """Why an expression that names no variable fails, empty when it does not or names one."""
+    try:
+        constant = _NO_VARIABLES.compile(text)
+    except _FAILURES:
+        return ""
+    found = Condition(text, _NO_VARIABLES, constant)
+    error = found.matches().error if constant.return_type() == cel.Type.BOOL else ""
+    if constant.return_type() == cel.Type.INT:
+        error = found.number(Bound(_NO_VARIABLES.Activation({})))[1]
+    return f"fails whatever it is asked about: {error}" if error else ""
 
 
 def _refusal(error: str, names: Sequence[str]) -> ExpressionError:

@@ -316,6 +316,13 @@ CASES: list[tuple[str, str, int, str, str]] = [
     ),
     (
         ASKED,
+        "1 / 0 == 1",
+        18,
+        "rules[1].condition",
+        "line 1, column 1: fails whatever it is asked about: divide by zero",
+    ),
+    (
+        ASKED,
         '|\n      tier == "gold" &&\n      line.category == "tea"',
         20,
         "rules[1].condition",

@@ -106,6 +106,28 @@ def test_what_would_cost_too_much_is_refused_when_it_is_compiled(text: str, word
     assert words in refused.value.problem
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("1 / 0 == 1", "divide by zero"),
+        ('int("ten") == 10', "cannot convert string to int"),
+        ("[1, 2].exists(each, each / 0 == 1)", "divide by zero"),
+        ('"a".matches("[")', "invalid regular expression: missing ]: ["),
+    ],
+)
+def test_what_names_nothing_and_fails_would_always_fail_and_is_refused(
+    text: str, problem: str
+) -> None:
+    with pytest.raises(ExpressionError) as refused:
+        ENV.compile(text)
+    assert refused.value.problem == f"fails whatever it is asked about: {problem}"
+
+
+@pytest.mark.parametrize("text", ["true", "1 == 2", "1 / 0 == 1 || true"])
+def test_a_constant_that_has_a_value_is_a_condition(text: str) -> None:
+    assert ENV.compile(text).matches().error == ""
+
+
 def test_a_quoted_operator_is_text() -> None:
     condition = ENV.compile(
         "[tier].exists(a, a == 'x+y.map(matches(') || [n].filter(m, m > 1).size() > 0"
