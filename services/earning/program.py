@@ -10,7 +10,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from guerdon.earning.v1 import program_pb2 as pb
-from services.earning import program_currencies, program_referral, program_rules
+from services.earning import money_codes, program_currencies, program_referral, program_rules
 from services.earning.domain import CurrencyId, ProgramId, ReversalPolicy
 from services.earning.household_records import HouseholdPolicy
 from services.earning.rules import Program, Rules
@@ -135,6 +135,8 @@ def check_follows(document: pb.EarningProgram, before: pb.EarningProgram) -> Non
 def _complaints(document: pb.EarningProgram) -> Iterator[Violation]:
     if document.time_zone and (wrong := zones.complaint(document.time_zone)):
         yield Violation(field="time_zone", description=wrong)
+    if wrong := money_codes.complaint(document.money_currency_code):
+        yield Violation(field="money_currency_code", description=wrong)
     yield from program_currencies.complaints(document)
     yield from program_rules.complaints(document)
     yield from program_referral.complaints(document)

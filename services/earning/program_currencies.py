@@ -5,6 +5,7 @@ from datetime import date
 from zoneinfo import ZoneInfo
 
 from guerdon.earning.v1 import program_pb2 as pb
+from services.earning import money_codes
 from services.earning.domain import CurrencyId
 from services.earning.expiry import (
     REMINDER_DAYS,
@@ -84,6 +85,8 @@ def complaints(document: pb.EarningProgram) -> Iterator[Violation]:
                 field=f"{path}.from_date",
                 description=f"{rate.from_date} is no day; write it as 2026-02-17",
             )
+        if wrong := money_codes.complaint(rate.currency_code):
+            yield Violation(field=f"{path}.currency_code", description=wrong)
         if rate.currency_code == document.money_currency_code:
             yield Violation(
                 field=f"{path}.currency_code",

@@ -77,6 +77,24 @@ CASES: list[tuple[str, str, int, str, str]] = [
         "'yuan' is no code of money; write its three capital letters, as in EUR",
     ),
     (
+        "money_currency_code: CNY",
+        "money_currency_code: GPB",
+        7,
+        "money_currency_code",
+        "GPB is no code of ISO 4217; did you mean GBP?",
+    ),
+    (
+        "money_currency_code: CNY",
+        (
+            "money_currency_code: CNY\n"
+            'exchange_rates: [{currency_code: XQZ, from_date: "2026-01-01", numerator: 1, '
+            "denominator: 1}]"
+        ),
+        8,
+        "exchange_rates[0].currency_code",
+        "XQZ is no code of ISO 4217; write one such as EUR",
+    ),
+    (
         POLICY,
         "",
         1,
