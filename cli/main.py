@@ -131,7 +131,7 @@ def apply(
     from google.protobuf import json_format
 
     from cli import apply as applying
-    from cli import documents, instants, pages
+    from cli import documents, instants, overlaps, pages
     from cli.peers import reached
 
     async def run() -> list[applying.Applied]:
@@ -166,6 +166,7 @@ def apply(
                         "version": one.version,
                         "differences": [json_format.MessageToDict(d) for d in one.differences],
                         "scheduled": one.scheduled and json_format.MessageToDict(one.scheduled),
+                        "notes": list(overlaps.notes(one.document.message)),
                     }
                     for one in applied
                 ]

@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from cli import instants
+from cli import instants, overlaps
 from cli.apply import Applied
 from cli.demo import Shown
 from cli.retail import BrokenRow
@@ -32,7 +32,7 @@ _LEVEL_STYLES = {"gold": "yellow", "silver": "bright_white", "member": "dim"}
 
 
 def difference_table(planned: Sequence[Applied]) -> RenderableType:
-    """How documents differ from what is in force, or that they do not; and what waits already."""
+    """How documents differ from what is in force, or that they do not; what waits, what adds up."""
     changes = [(plan.document.file.name, each) for plan in planned for each in plan.differences]
     return Group(
         changes_table(changes),
@@ -44,6 +44,11 @@ def difference_table(planned: Sequence[Applied]) -> RenderableType:
             )
             for plan in planned
             if (later := plan.scheduled) and later.state == pb.ProgramVersion.STATE_SCHEDULED
+        ),
+        *(
+            Text(note, style="yellow")
+            for plan in planned
+            for note in overlaps.notes(plan.document.message)
         ),
     )
 

@@ -209,6 +209,25 @@ async def test_a_level_that_the_tiers_in_force_do_not_have_is_told(
     assert told in done.stderr
 
 
+async def test_base_rules_that_add_up_are_told_and_applied(
+    peers: tuple[Path, Peers], tmp_path: Path
+) -> None:
+    var, _ = peers
+    folder = doubled(tmp_path / "twice", "twice")
+    more = """
+  - {rule_id: all, base: {points: 1, per_amount_minor: 500}}
+  - {rule_id: tea, categories: [tea], base: {points: 1, per_amount_minor: 100}}
+"""
+    text = (folder / "earning.yaml").read_text()
+    (folder / "earning.yaml").write_text(text.rstrip() + more)
+    told = "Rules all and tea both give"
+    done = await guerdon("apply", folder, "--var", var, "--dry-run", columns=200)
+    assert told in done.stdout
+    done = await guerdon("apply", folder, "--var", var, columns=200)
+    assert done.returncode == 0
+    assert told in done.stdout
+
+
 async def test_a_program_that_not_every_service_has_is_verified_alone(
     peers: tuple[Path, Peers], tmp_path: Path
 ) -> None:
