@@ -103,6 +103,7 @@ def statement_page(found: StatementPage) -> RenderableType:
         ("expired", -of.points_expired),
         ("reversed", -of.points_reversed),
         ("transferred", of.points_transferred),
+        ("converted", of.points_converted),
         ("adjusted", of.points_adjusted),
         ("closing", of.closing.points_total),
         ("of which available", of.closing.points_available),

@@ -43,6 +43,7 @@ _ACCOUNTS = {
     Account.REVERSAL: ledger_pb2.ACCOUNT_REVERSAL,
     Account.ADJUSTMENT: ledger_pb2.ACCOUNT_ADJUSTMENT,
     Account.TRANSFER: ledger_pb2.ACCOUNT_TRANSFER,
+    Account.CONVERSION: ledger_pb2.ACCOUNT_CONVERSION,
 }
 _HOLD_STATES = {each: ledger_pb2.Hold.State.Value(f"STATE_{each.name}") for each in HoldState}
 
@@ -281,6 +282,11 @@ def entry_to_proto(entry: Entry) -> ledger_pb2.Entry:
     if notes.is_note(entry.explanation):
         note = notes.read(entry.explanation)
         message.actor, message.approver = note.actor, note.approver
+        if note.other_currency_id:
+            message.conversion.currency_id = note.other_currency_id
+            message.conversion.sequence = note.other_sequence
+            message.conversion.numerator = note.numerator
+            message.conversion.denominator = note.denominator
     elif entry.explanation:
         message.explanation.CopyFrom(explanation_to_proto(entry.explanation))
     stamped(message.create_time, entry.create_time)
@@ -344,6 +350,7 @@ def summary_to_proto(summary: LedgerSummary) -> pb.GetLedgerSummaryResponse:
         points_debt=summary.debt,
         points_adjusted=summary.adjusted,
         points_referred=summary.referred,
+        points_converted=summary.converted,
     )
 
 

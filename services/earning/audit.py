@@ -24,6 +24,8 @@ The rules that are named in violations:
 - adjustments_equal_entries: booked adjustments are what was booked, by whom, and nothing else is
 - referral_entries: a referral has exactly the entries that it gave and took back, of an activity
   that is returned as far as they are, and no others are there
+- conversions_agree: both entries of a conversion name each other and the rate at which the points
+  of the one came out whole as those of the other
 - transfers_zero_sum: what left wallets for others is what came to others
 - activity_entry: the points of an activity are booked once, under its name, with its explanation
 - activity_lines: the shares of the lines are those explained, and add up to the points

@@ -1,4 +1,4 @@
-"""Compares the entries of a range of members with what other rows tell of them.
+"""Compares the entries of a range of members with what other rows, and each other, tell of them.
 
 Activities are taken as columns, as wallets are (`audit_columns.py`): each is met once, by the entry
 that booked it. The rules that violations name are listed in `audit.py`.
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TypeAlias
 
-from services.earning import store_audit
+from services.earning import audit_conversions, store_audit
 from services.earning.audit import Violation
 from services.earning.audit_activities import violation
 from services.earning.audit_columns import EntryColumns, Micros
@@ -41,6 +41,7 @@ class Bookings:
         self.earned: list[Entry] = []
         self.referred: list[Entry] = []
         self.refunded: list[Entry] = []
+        self._converted: list[EntryColumns] = []
 
     def take(self, run: Iterable[EntryColumns]) -> None:
         """Compare entries of one wallet with the activities that they booked."""
@@ -52,11 +53,14 @@ class Bookings:
                 self.referred += self._entry(columns)
             elif type_ == _REFUND and columns[11]:
                 self.refunded += self._entry(columns)
+            elif type_ in audit_conversions.CONVERSIONS:
+                self._converted.append(columns)
 
     def finish(self) -> list[Violation]:
-        """What is wrong, activities whose points no entry booked included."""
+        """What is wrong, activities whose points no entry booked, and conversions, included."""
         for name, told in self._activities.items():
             self._say(name, tuple(told[1:]) if told[4] else "no entry", "nothing that is its own")
+        self._violations += audit_conversions.audit(self._program_id, self._converted)
         return self._violations
 
     def _book(self, columns: EntryColumns) -> None:

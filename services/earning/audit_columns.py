@@ -47,6 +47,8 @@ _ACCOUNTS = {
     EntryType.EXTEND: Account.NONE,
     EntryType.REINSTATE: Account.EXPIRY,
     EntryType.REFERRAL: Account.ISSUANCE,
+    EntryType.CONVERT_IN: Account.CONVERSION,
+    EntryType.CONVERT_OUT: Account.CONVERSION,
 }
 ACCOUNT_OF: Mapping[str, str] = {type_.value: each.value for type_, each in _ACCOUNTS.items()}
 """The account of the program that each type of entry moves points against."""

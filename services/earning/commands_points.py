@@ -57,6 +57,27 @@ class TransferPoints(_Asked):
 
 
 @value
+class ConvertPoints(_Asked):
+    """Turn points of one currency into points of another."""
+
+    member_id: MemberId
+    from_currency_id: CurrencyId
+    to_currency_id: CurrencyId
+    points: int
+    reason: str
+
+    @property
+    def request_key(self) -> RequestKey:
+        """Key of the request."""
+        return self._key("convert_points")
+
+    @property
+    def routing(self) -> str:
+        """Identifier of the member."""
+        return self.member_id
+
+
+@value
 class AdjustPoints(_Asked):
     """Give or take points by hand; `unique` makes the new adjustment's identifier."""
 
@@ -156,4 +177,4 @@ class ReinstatePoints(_Dating):
 
 OneMember: TypeAlias = AdjustPoints | ExtendPoints | ReinstatePoints
 DecideAdjustment: TypeAlias = ApproveAdjustment | RejectAdjustment
-MovePoints: TypeAlias = TransferPoints | OneMember | DecideAdjustment
+MovePoints: TypeAlias = TransferPoints | ConvertPoints | OneMember | DecideAdjustment

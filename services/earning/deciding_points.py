@@ -4,11 +4,19 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import cast
 
-from services.earning import adjustments, decisions, extensions, household_holds, transfers
+from services.earning import (
+    adjustments,
+    conversions,
+    decisions,
+    extensions,
+    household_holds,
+    transfers,
+)
 from services.earning.commands import Command
 from services.earning.commands_points import (
     AdjustPoints,
     ApproveAdjustment,
+    ConvertPoints,
     DecideAdjustment,
     ExtendPoints,
     MovePoints,
@@ -19,9 +27,9 @@ from services.earning.commands_points import (
 from services.earning.decisions import Changes
 from services.earning.domain import CurrencyId, Entry, HoldState, Lot, MemberId, Wallet
 from services.earning.member_records import Frozen
-from services.earning.points_records import Adjustment, Extended, Transferred
+from services.earning.points_records import Adjustment, Converted, Extended, Transferred
 from services.earning.refusals import MemberFrozen, SameMember
-from services.earning.refusals_points import AdjustmentNotFound
+from services.earning.refusals_points import AdjustmentNotFound, ConversionNotOffered
 from services.earning.rules import Program
 from services.earning.world import World
 from shared import errors
@@ -45,6 +53,26 @@ def _transfer(
     policy = decisions.policy_of(program, currency_id)
     return transfers.transfer(
         command, (source, _lots(world, source)), (target, _lots(world, target)), policy, now
+    )
+
+
+def _convert(world: World, command: ConvertPoints, now: datetime) -> Decision[Changes, Converted]:
+    program = _program(world, command)
+    first = _wallet(world, program, command.member_id, program.currency_id)
+    pair = command.from_currency_id, command.to_currency_id
+    source, target = (_named(world, program, command.member_id, each) for each in pair)
+    rate = program.conversions.get(pair)
+    if rate is None:
+        raise ConversionNotOffered(from_currency_id=pair[0], to_currency_id=pair[1])
+    if first.frozen:
+        raise MemberFrozen(member_id=command.member_id)
+    return conversions.convert(
+        command,
+        rate,
+        (source, _lots(world, source)),
+        (target, _lots(world, target)),
+        program.currencies,
+        now,
     )
 
 
@@ -138,6 +166,7 @@ DECIDERS = cast(
     "Mapping[type[Command], Callable[[World, Command, datetime], Decision[Changes, object]]]",
     {
         TransferPoints: _transfer,
+        ConvertPoints: _convert,
         AdjustPoints: _adjust,
         ApproveAdjustment: _decide,
         RejectAdjustment: _decide,
@@ -147,6 +176,7 @@ DECIDERS = cast(
 )
 ANSWERS: Mapping[type[Command], type[object]] = {
     TransferPoints: Transferred,
+    ConvertPoints: Converted,
     AdjustPoints: Adjustment,
     ApproveAdjustment: Adjustment,
     RejectAdjustment: Adjustment,

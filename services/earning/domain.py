@@ -28,10 +28,8 @@ POINTS_MAX = 10**15
 """The most points that one activity or credit may give."""
 EARNED_MAX = 9 * 10**15
 """The most points a wallet may ever earn: every sum over it stays below 2^53."""
-NO_ACTIVITY = ActivityId("")
-"""Stands where an entry or lot has no activity behind it."""
-NO_HOLD, NO_HOUSEHOLD = HoldId(""), HouseholdId("")
-"""Stand where no hold paid for an activity, and where something is of no household."""
+NO_ACTIVITY, NO_HOLD, NO_HOUSEHOLD = ActivityId(""), HoldId(""), HouseholdId("")
+"""Stand where no activity is behind something, where no hold paid, and where no household is."""
 RATIO_MAX = 2**63 - 1
 """The largest numerator or denominator of a combined multiplier: both travel as int64."""
 
@@ -57,6 +55,8 @@ class EntryType(StrEnum):
     EXTEND = "extend"
     REINSTATE = "reinstate"
     REFERRAL = "referral"
+    CONVERT_IN = "convert_in"
+    CONVERT_OUT = "convert_out"
 
 
 class Account(StrEnum):
@@ -69,6 +69,7 @@ class Account(StrEnum):
     REVERSAL = "reversal"
     ADJUSTMENT = "adjustment"
     TRANSFER = "transfer"
+    CONVERSION = "conversion"
 
 
 class HoldState(StrEnum):
@@ -370,7 +371,6 @@ class Reversal:
 
     One that is not applied takes nothing, and is of nobody (`member_key` is empty);
     `rejected_reason` says why it never will be.
-
     `further` is what it took of further currencies of which it gives points back; `given_back` are
     points that had paid for the activity, None when there are none.
     """

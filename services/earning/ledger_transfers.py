@@ -1,7 +1,8 @@
 """How points go from one wallet to another, and how they are corrected by hand.
 
 Points that change hands keep their lots' times: one pair of entries for each lot that gives, and
-the lot that it makes ends when the one it came of would have ended.
+the lot that it makes ends when the one it came of would have ended. Points that become points of
+another currency are one pair, and live as those of that currency do.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from services.earning import ledger, ledger_clock, notes
 from services.earning.domain import (
     EARNED_MAX,
     Account,
+    CurrencyId,
     EntryType,
     Lot,
     LotUse,
@@ -20,6 +22,7 @@ from services.earning.domain import (
 from services.earning.expiry import CurrencyPolicy, Sliding, expire_time
 from services.earning.ledger import MADE, Cause, Change, Movement
 from services.earning.ledger_books import Books
+from services.earning.points_records import Conversion
 from services.earning.refusals import PointsOutOfRange
 
 
@@ -78,14 +81,60 @@ def adjust(
         uses = ledger.take(ledger.usable(wallet, lots), -points)
         change = Change(type=EntryType.ADJUST, account=Account.ADJUSTMENT, available=points)
         return ledger.moved(wallet, lots, change, uses, cause)
+    return _give(wallet, points, EntryType.ADJUST, Account.ADJUSTMENT, cause, policy)
+
+
+def convert(
+    source: Wallet,
+    lots: Mapping[int, Lot],
+    target: Wallet,
+    points: int,
+    rate: Conversion,
+    cause: Cause,
+    policies: Mapping[CurrencyId, CurrencyPolicy],
+) -> tuple[Movement, Movement]:
+    """Turn available points, at most what there is, into those of the member's other wallet.
+
+    It is a spending of the one and an earning of the other, as far as points slide. What comes is
+    never pending, and repays debt first. Refuses PointsOutOfRange.
+    """
+    policy = policies[source.currency_id]
+    out = Change(
+        type=EntryType.CONVERT_OUT,
+        account=Account.CONVERSION,
+        available=-points,
+        slide_time=ledger_clock.moved_slide(source, policy, cause.now),
+    )
+    uses = ledger.take(ledger.usable(source, lots), points)
+    left = ledger.moved(source, lots, out, uses, _converting(cause, rate, target))
+    came = _give(
+        target,
+        rate.given_for(points),
+        EntryType.CONVERT_IN,
+        Account.CONVERSION,
+        _converting(cause, rate, source),
+        policies[target.currency_id],
+    )
+    return left, came
+
+
+def _give(
+    wallet: Wallet,
+    points: int,
+    type_: EntryType,
+    account: Account,
+    cause: Cause,
+    policy: CurrencyPolicy,
+) -> Movement:
+    """Points that live as the policy says from now on, and are never pending; debt comes first."""
     _check_room(wallet, points)
     repaid = min(wallet.debt, points)
     ends = None
     if policy.expiry is not None and not isinstance(policy.expiry, Sliding):
         ends = expire_time(policy.expiry, cause.now, policy.zone)
     change = Change(
-        type=EntryType.ADJUST,
-        account=Account.ADJUSTMENT,
+        type=type_,
+        account=account,
         available=points - repaid,
         debt=repaid,
         lot_sequence=MADE,
@@ -153,6 +202,17 @@ def _with(cause: Cause, other: Books, done: Movement | None = None) -> Cause:
     """The cause of an entry whose other half is, or will be, the next one of the other wallet."""
     sequence = done.entry.sequence if done else other.wallet.sequence + 1
     note = notes.Note(other_member_key=other.wallet.member_key, other_sequence=sequence)
+    return replace(cause, explanation=notes.written(note))
+
+
+def _converting(cause: Cause, rate: Conversion, other: Wallet) -> Cause:
+    """The cause of one half of a conversion; both wallets are as they are before it."""
+    note = notes.Note(
+        other_currency_id=other.currency_id,
+        other_sequence=other.sequence + 1,
+        numerator=rate.numerator,
+        denominator=rate.denominator,
+    )
     return replace(cause, explanation=notes.written(note))
 
 

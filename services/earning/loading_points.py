@@ -6,6 +6,7 @@ from services.earning import store, store_points
 from services.earning.commands import Command
 from services.earning.commands_points import (
     ApproveAdjustment,
+    ConvertPoints,
     DecideAdjustment,
     ExtendPoints,
     MovePoints,
@@ -85,8 +86,11 @@ def _adjustments(commands: Iterable[MovePoints]) -> list[AdjustmentKey]:
 
 
 def _currencies(program: Program, command: MovePoints) -> set[CurrencyId]:
-    """The first currency, which says whether there is a member, and the one that is asked for."""
-    found = {program.currency_id}
-    if not isinstance(command, DecideAdjustment) and command.currency_id in program.currencies:
-        found.add(command.currency_id)
-    return found
+    """The first currency, which says whether there is a member, and those that are asked for."""
+    if isinstance(command, DecideAdjustment):
+        return {program.currency_id}
+    if isinstance(command, ConvertPoints):
+        asked = {command.from_currency_id, command.to_currency_id}
+    else:
+        asked = {command.currency_id}
+    return {program.currency_id, *(asked & program.currencies.keys())}

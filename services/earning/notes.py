@@ -1,27 +1,36 @@
 """What is kept with an entry that no rule decided: who did it, and which entry is its other half.
 
+The other half of a transfer is of another member, that of a conversion of another currency.
+
 The text stands where an entry of an activity has its explanation, so that the hash covers it; it is
 a JSON object, and an explanation of rules is a JSON array.
 """
 
 import json
+from dataclasses import fields
 
-from services.earning.domain import MemberKey
+from services.earning.domain import CurrencyId, MemberKey
 from shared.values import value
 
 
 @value
 class Note:
-    """Who did it, who else approved it, and the entry of another wallet that belongs to it."""
+    """Who did it, who else approved it, and the entry of another wallet that belongs to it.
+
+    What was converted has the rate: so many points, `numerator`, were got for so many.
+    """
 
     actor: str = ""
     approver: str = ""
     other_member_key: MemberKey = MemberKey("")
     other_sequence: int = 0
+    other_currency_id: CurrencyId = CurrencyId("")
+    numerator: int = 0
+    denominator: int = 0
 
 
 NO_NOTE = Note()
-_NAMES = ("actor", "approver", "other_member_key", "other_sequence")
+_NAMES = tuple(each.name for each in fields(Note))
 
 
 def written(note: Note) -> str:
@@ -40,6 +49,8 @@ def read(text: str) -> Note:
     if not is_note(text):
         return NO_NOTE
     try:
-        return Note(**json.loads(text))
+        note = Note(**json.loads(text))
     except (TypeError, ValueError):
         return NO_NOTE
+    kept = all(type(getattr(note, name)) is type(getattr(NO_NOTE, name)) for name in _NAMES)
+    return note if kept else NO_NOTE

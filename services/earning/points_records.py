@@ -1,7 +1,11 @@
-"""Points that are moved by hand, as they are kept, answered and told: transfers and adjustments."""
+"""Points that are moved by hand, as they are kept, answered and told.
+
+Transfers between members, conversions between currencies, adjustments, and new ends of lots.
+"""
 
 from datetime import datetime
 from enum import StrEnum
+from math import gcd
 from typing import NewType
 
 from services.earning.domain import CurrencyId, Entry, MemberKey, ProgramId
@@ -64,6 +68,44 @@ class Transferred:
 
 
 @value
+class Conversion:
+    """What a program gives for points of another currency: `numerator` for each `denominator`."""
+
+    numerator: int
+    denominator: int
+    points_min: int = 0
+
+    @property
+    def points_multiple(self) -> int:
+        """The fewest points that come out whole; so do its multiples, and no others."""
+        return self.denominator // gcd(self.numerator, self.denominator)
+
+    def given_for(self, points: int) -> int:
+        """What points come to; they are a multiple of `points_multiple`."""
+        return points * self.numerator // self.denominator
+
+
+@value
+class Converted:
+    """Points of one currency that became points of another, and the entries of both wallets.
+
+    Of the points `given`, `repaid` went for debt at once.
+    """
+
+    from_currency_id: CurrencyId
+    to_currency_id: CurrencyId
+    taken: int
+    given: int
+    repaid: int
+    numerator: int
+    denominator: int
+    create_time: datetime
+    expire_time: datetime | None
+    from_sequence: int
+    to_sequence: int
+
+
+@value
 class Extended:
     """Entries of lots that end later, and whether more lots end that early."""
 
@@ -83,6 +125,20 @@ class PointsTransferred:
     currency_id: CurrencyId
     points: int
     other_member_key: MemberKey
+    reason: str
+    request_id: str
+
+
+@value
+class PointsConverted:
+    """Points of one currency became points of another."""
+
+    program_id: ProgramId
+    member_key: MemberKey
+    from_currency_id: CurrencyId
+    to_currency_id: CurrencyId
+    taken: int
+    given: int
     reason: str
     request_id: str
 

@@ -10,7 +10,13 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from guerdon.earning.v1 import program_pb2 as pb
-from services.earning import money_codes, program_currencies, program_referral, program_rules
+from services.earning import (
+    money_codes,
+    program_conversions,
+    program_currencies,
+    program_referral,
+    program_rules,
+)
 from services.earning.domain import CurrencyId, ProgramId, ReversalPolicy
 from services.earning.household_records import HouseholdPolicy
 from services.earning.rules import Program, Rules
@@ -77,6 +83,7 @@ def parse(program_id: str, version: int, content: bytes) -> Program:
         referral=program_referral.policy(document) if document.HasField("referral") else None,
         adjustment_approval_above=document.adjustment_approval_above_points,
         households=_households(document) if document.HasField("households") else None,
+        conversions=program_conversions.conversions(document),
     )
 
 
@@ -138,5 +145,6 @@ def _complaints(document: pb.EarningProgram) -> Iterator[Violation]:
     if wrong := money_codes.complaint(document.money_currency_code):
         yield Violation(field="money_currency_code", description=wrong)
     yield from program_currencies.complaints(document)
+    yield from program_conversions.complaints(document)
     yield from program_rules.complaints(document)
     yield from program_referral.complaints(document)

@@ -58,6 +58,33 @@ class ReinstateExceedsExpired(errors.FailedPrecondition):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
+class ConversionNotOffered(errors.FailedPrecondition):
+    """The program turns no points of the one currency into points of the other."""
+
+    message = "points of currency {from_currency_id} are not converted to {to_currency_id}"
+    from_currency_id: str
+    to_currency_id: str
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class BelowConversionMinimum(errors.FailedPrecondition):
+    """Fewer points than the program converts at once."""
+
+    message = "at least {points_min} points are converted at once, not {points}"
+    points: int
+    points_min: int
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class ConversionNotWhole(errors.FailedPrecondition):
+    """The points would not come out whole, and no part of a point is lost."""
+
+    message = "points are converted in multiples of {points_multiple}, and {points} is none"
+    points: int
+    points_multiple: int
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
 class EntryNotFound(errors.NotFound):
     """The wallet has no entry of this number, or the activity has none."""
 

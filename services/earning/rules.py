@@ -27,6 +27,7 @@ from services.earning.expiry import UTC_ZONE, CurrencyPolicy
 from services.earning.explanations import Explanation
 from services.earning.household_records import HouseholdPolicy
 from services.earning.money import Money
+from services.earning.points_records import Conversion
 from services.earning.schedules import Occasion, Period, Schedule, local_time, period_key
 from services.earning.stacking import MultiplierPolicy, Rounding
 from shared.values import value
@@ -371,6 +372,7 @@ class Program:
     referral: ReferralPolicy | None = None
     adjustment_approval_above: int = 0
     households: HouseholdPolicy | None = None
+    conversions: Mapping[tuple[CurrencyId, CurrencyId], Conversion] = field(default_factory=dict)
 
     @property
     def has_further(self) -> bool:

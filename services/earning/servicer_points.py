@@ -7,7 +7,13 @@ from guerdon.earning.v1 import points_service_pb2 as pb
 from guerdon.earning.v1 import points_service_pb2_grpc as pb_grpc
 from services.earning import answers, wire_points
 from services.earning.domain import Entry, ProgramId
-from services.earning.points_records import Adjustment, AdjustmentId, Extended, Transferred
+from services.earning.points_records import (
+    Adjustment,
+    AdjustmentId,
+    Converted,
+    Extended,
+    Transferred,
+)
 from services.earning.queries_points import Named, PointsQueries
 from shared.group_commit import GroupCommit
 from shared.ids import Ids
@@ -17,7 +23,7 @@ NAME = "guerdon.earning.v1.PointsService"
 
 
 class PointsServicer(pb_grpc.PointsServiceServicer):
-    """Serves transfers and corrections. `ids` makes the identifiers of adjustments."""
+    """Serves transfers, conversions and corrections. `ids` makes the identifiers of adjustments."""
 
     def __init__(self, group_commit: GroupCommit, queries: PointsQueries, ids: Ids) -> None:
         self._group_commit = group_commit
@@ -34,6 +40,15 @@ class PointsServicer(pb_grpc.PointsServiceServicer):
         outcome = await self._group_commit.submit(wire_points.transfer_from_proto(request))
         transfer = wire_points.transfer_to_proto(request, cast("Transferred", outcome.answer))
         return pb.TransferPointsResponse(transfer=transfer, feed_token=outcome.token)
+
+    async def ConvertPoints(
+        self, request: pb.ConvertPointsRequest, context: Context
+    ) -> pb.ConvertPointsResponse:
+        """Turn points of one currency into points of another."""
+        del context
+        outcome = await self._group_commit.submit(wire_points.convert_from_proto(request))
+        conversion = wire_points.conversion_to_proto(request, cast("Converted", outcome.answer))
+        return pb.ConvertPointsResponse(conversion=conversion, feed_token=outcome.token)
 
     # Adjustments ---------------------------------------------------------------------------------
 

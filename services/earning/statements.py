@@ -63,6 +63,7 @@ class Statement:
     expired: int
     reversed: int
     transferred: int
+    converted: int
     adjusted: int
     entry_count: int
     expiring: tuple[ExpiringMonth, ...] = ()
@@ -124,6 +125,7 @@ def stated(
         expired=to(Account.EXPIRY),
         reversed=to(Account.REVERSAL),
         transferred=-to(Account.TRANSFER),
+        converted=-to(Account.CONVERSION),
         adjusted=-to(Account.ADJUSTMENT),
         entry_count=entry_count,
         expiring=expiring,

@@ -149,6 +149,7 @@ class LedgerSummary:
     debt: int
     adjusted: int = 0
     referred: int = 0
+    converted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,4 +340,5 @@ async def summary(tx: Tx, program_id: str, currency_id: str) -> LedgerSummary:
         debt=-total("debt"),
         adjusted=-program(EntryType.ADJUST),
         referred=-program(EntryType.REFERRAL),
+        converted=-program(EntryType.CONVERT_IN, EntryType.CONVERT_OUT),
     )

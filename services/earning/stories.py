@@ -24,6 +24,7 @@ _MADE = {
     EntryType.TRANSFER_IN: "transferred",
     EntryType.ADJUST: "given by hand",
     EntryType.REFERRAL: "given for a referral",
+    EntryType.CONVERT_IN: "converted",
 }
 
 
@@ -172,6 +173,8 @@ def _by_hand(story: Story) -> str:
             return f"{taken} went to {other}, entry {note.other_sequence}{_why(entry)}."
         case EntryType.TRANSFER_IN:
             return f"{given} came from {other}, entry {note.other_sequence}{_why(entry)}."
+        case EntryType.CONVERT_OUT | EntryType.CONVERT_IN:
+            return _converted(entry, note)
         case EntryType.ADJUST:
             did = f"gave {given}" if entry.program_delta < 0 else f"took {taken}"
             approved = f", approved by {note.approver}" if note.approver else ""
@@ -184,10 +187,24 @@ def _by_hand(story: Story) -> str:
             return f"{note.actor} brought {given} of {lot} back, {until}{_why(entry)}."
 
 
+def _converted(entry: Entry, note: notes.Note) -> str:
+    """What became of points, or what they came of, at which rate."""
+    rate, moved = (note.numerator, note.denominator), abs(entry.program_delta)
+    whole = all(rate)
+    at = f"at {rate[0]:,} for {rate[1]:,}, entry {note.other_sequence} there{_why(entry)}"
+    if entry.type is EntryType.CONVERT_OUT:
+        other = moved * rate[0] // rate[1] if whole else 0
+        return f"{_points(entry, moved)} became {other:,} {note.other_currency_id}, {at}."
+    other = moved * rate[1] // rate[0] if whole else 0
+    return f"{_points(entry, moved)} came of {other:,} {note.other_currency_id}, {at}."
+
+
 _HELD = {EntryType.HOLD, EntryType.CAPTURE, EntryType.VOID, EntryType.REFUND}
 _BY_HAND = {
     EntryType.TRANSFER_OUT,
     EntryType.TRANSFER_IN,
+    EntryType.CONVERT_OUT,
+    EntryType.CONVERT_IN,
     EntryType.ADJUST,
     EntryType.EXTEND,
     EntryType.REINSTATE,

@@ -57,6 +57,7 @@ from services.earning.ledger import EPOCH
 from services.earning.member_records import MEMBER_ID
 from services.earning.points_records import (
     AdjustmentChanged,
+    PointsConverted,
     PointsExtended,
     PointsReinstated,
     PointsTransferred,
@@ -333,7 +334,7 @@ def event_to_feed(event: Event) -> FeedRecord:
                 member_key=hold.member_key, hold=answers.hold_to_proto(hold)
             )
             return _fed(hold.program_id, hold.member_key, changed)
-        case PointsTransferred() | PointsExtended() | PointsReinstated():
+        case PointsTransferred() | PointsConverted() | PointsExtended() | PointsReinstated():
             return _fed(event.program_id, event.member_key, wire_points.event_message(event))
         case AdjustmentChanged(adjustment=made):
             return _fed(made.program_id, made.member_key, wire_points.event_message(event))

@@ -13,6 +13,7 @@ from guerdon.earning.v1 import points_service_pb2 as pb
 from services.earning.commands_points import (
     AdjustPoints,
     ApproveAdjustment,
+    ConvertPoints,
     DecideAdjustment,
     ExtendPoints,
     ReinstatePoints,
@@ -25,6 +26,8 @@ from services.earning.points_records import (
     AdjustmentChanged,
     AdjustmentId,
     AdjustmentState,
+    Converted,
+    PointsConverted,
     PointsExtended,
     PointsReinstated,
     PointsTransferred,
@@ -34,7 +37,9 @@ from shared import errors
 from shared.errors import Violation
 
 Deciding: TypeAlias = pb.ApproveAdjustmentRequest | pb.RejectAdjustmentRequest
-Event: TypeAlias = PointsTransferred | AdjustmentChanged | PointsExtended | PointsReinstated
+Event: TypeAlias = (
+    PointsTransferred | PointsConverted | AdjustmentChanged | PointsExtended | PointsReinstated
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime(9000, 1, 1, tzinfo=UTC)
 _State: TypeAlias = points_pb2.Adjustment.State.ValueType
@@ -54,6 +59,20 @@ def transfer_from_proto(request: pb.TransferPointsRequest) -> TransferPoints:
         from_member_id=MemberId(request.from_member_id),
         to_member_id=MemberId(request.to_member_id),
         currency_id=CurrencyId(request.currency_id),
+        points=request.points,
+        reason=request.reason,
+    )
+
+
+def convert_from_proto(request: pb.ConvertPointsRequest) -> ConvertPoints:
+    """Command of a ConvertPoints call."""
+    return ConvertPoints(
+        program_id=ProgramId(request.program_id),
+        request_id=request.request_id,
+        digest=_digest(request),
+        member_id=MemberId(request.member_id),
+        from_currency_id=CurrencyId(request.from_currency_id),
+        to_currency_id=CurrencyId(request.to_currency_id),
         points=request.points,
         reason=request.reason,
     )
@@ -177,6 +196,29 @@ def transfer_to_proto(
     return message
 
 
+def conversion_to_proto(
+    request: pb.ConvertPointsRequest, converted: Converted
+) -> points_pb2.Conversion:
+    """A conversion, with the member as the request names it."""
+    message = points_pb2.Conversion(
+        member_id=request.member_id,
+        from_currency_id=converted.from_currency_id,
+        to_currency_id=converted.to_currency_id,
+        points_taken=converted.taken,
+        points_given=converted.given,
+        points_repaid=converted.repaid,
+        numerator=converted.numerator,
+        denominator=converted.denominator,
+        reason=request.reason,
+        from_sequence=converted.from_sequence,
+        to_sequence=converted.to_sequence,
+    )
+    _stamp(message.create_time, converted.create_time)
+    if converted.expire_time is not None:
+        _stamp(message.expire_time, converted.expire_time)
+    return message
+
+
 def adjustment_to_proto(adjustment: Adjustment, member_id: str = "") -> points_pb2.Adjustment:
     """An adjustment; events carry no identifier of the member."""
     message = points_pb2.Adjustment(
@@ -217,6 +259,16 @@ def event_message(event: Event) -> Message:
         return events_pb2.AdjustmentChanged(
             member_key=event.adjustment.member_key,
             adjustment=adjustment_to_proto(event.adjustment),
+        )
+    if isinstance(event, PointsConverted):
+        return events_pb2.PointsConverted(
+            member_key=event.member_key,
+            from_currency_id=event.from_currency_id,
+            to_currency_id=event.to_currency_id,
+            points_taken=event.taken,
+            points_given=event.given,
+            reason=event.reason,
+            request_id=event.request_id,
         )
     return events_pb2.PointsTransferred(
         member_key=event.member_key,

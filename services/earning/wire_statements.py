@@ -15,6 +15,7 @@ def statement_to_proto(of: Statement) -> pb.Statement:
         points_expired=of.expired,
         points_reversed=of.reversed,
         points_transferred=of.transferred,
+        points_converted=of.converted,
         points_adjusted=of.adjusted,
         closing=_balance(of.closing),
         entry_count=of.entry_count,

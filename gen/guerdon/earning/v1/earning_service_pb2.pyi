@@ -1560,6 +1560,7 @@ class GetLedgerSummaryResponse(_message.Message):
     POINTS_DEBT_FIELD_NUMBER: _builtins.int
     POINTS_ADJUSTED_FIELD_NUMBER: _builtins.int
     POINTS_REFERRED_FIELD_NUMBER: _builtins.int
+    POINTS_CONVERTED_FIELD_NUMBER: _builtins.int
     member_count: _builtins.int
     """The number of members."""
     reversal_count: _builtins.int
@@ -1586,6 +1587,8 @@ class GetLedgerSummaryResponse(_message.Message):
     """The points given by hand, less those taken."""
     points_referred: _builtins.int
     """The points given for referrals."""
+    points_converted: _builtins.int
+    """The points that came of points of other currencies, less those that became such."""
     @_builtins.property
     def activities(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActivityCount]:
         """The number of recorded activities by type; at most 1,000 types."""
@@ -1607,10 +1610,11 @@ class GetLedgerSummaryResponse(_message.Message):
         points_debt: _builtins.int = ...,
         points_adjusted: _builtins.int = ...,
         points_referred: _builtins.int = ...,
+        points_converted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "member_count", b"member_count", "points_adjusted", b"points_adjusted", "points_available", b"points_available", "points_credited", b"points_credited", "points_debt", b"points_debt", "points_earned", b"points_earned", "points_expired", b"points_expired", "points_held", b"points_held", "points_pending", b"points_pending", "points_referred", b"points_referred", "points_reversed", b"points_reversed", "points_spent", b"points_spent", "reversal_count", b"reversal_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "member_count", b"member_count", "points_adjusted", b"points_adjusted", "points_available", b"points_available", "points_converted", b"points_converted", "points_credited", b"points_credited", "points_debt", b"points_debt", "points_earned", b"points_earned", "points_expired", b"points_expired", "points_held", b"points_held", "points_pending", b"points_pending", "points_referred", b"points_referred", "points_reversed", b"points_reversed", "points_spent", b"points_spent", "reversal_count", b"reversal_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -427,6 +427,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     {"reason": "MONTH_NOT_BEGUN", "domain": "guerdon",
      "metadata": {"month": "2027-01", "begin_time": "2026-12-31T23:00:00Z"}}
     """
+    ERROR_REASON_CONVERSION_NOT_OFFERED: _ErrorReason.ValueType  # 130
+    """FAILED_PRECONDITION: the program turns no points of the one currency into points of the other.
+
+    {"reason": "CONVERSION_NOT_OFFERED", "domain": "guerdon",
+     "metadata": {"from_currency_id": "crumbs", "to_currency_id": "petals"}}
+    """
+    ERROR_REASON_BELOW_CONVERSION_MINIMUM: _ErrorReason.ValueType  # 131
+    """FAILED_PRECONDITION: fewer points than the program converts at once.
+
+    {"reason": "BELOW_CONVERSION_MINIMUM", "domain": "guerdon", "metadata": {"points": "90", "points_min": "300"}}
+    """
+    ERROR_REASON_CONVERSION_NOT_WHOLE: _ErrorReason.ValueType  # 132
+    """FAILED_PRECONDITION: the points would not come out whole; a multiple of the number told does.
+
+    {"reason": "CONVERSION_NOT_WHOLE", "domain": "guerdon", "metadata": {"points": "100", "points_multiple": "3"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call of this package was refused.
@@ -837,5 +853,21 @@ ERROR_REASON_MONTH_NOT_BEGUN: ErrorReason.ValueType  # 127
 
 {"reason": "MONTH_NOT_BEGUN", "domain": "guerdon",
  "metadata": {"month": "2027-01", "begin_time": "2026-12-31T23:00:00Z"}}
+"""
+ERROR_REASON_CONVERSION_NOT_OFFERED: ErrorReason.ValueType  # 130
+"""FAILED_PRECONDITION: the program turns no points of the one currency into points of the other.
+
+{"reason": "CONVERSION_NOT_OFFERED", "domain": "guerdon",
+ "metadata": {"from_currency_id": "crumbs", "to_currency_id": "petals"}}
+"""
+ERROR_REASON_BELOW_CONVERSION_MINIMUM: ErrorReason.ValueType  # 131
+"""FAILED_PRECONDITION: fewer points than the program converts at once.
+
+{"reason": "BELOW_CONVERSION_MINIMUM", "domain": "guerdon", "metadata": {"points": "90", "points_min": "300"}}
+"""
+ERROR_REASON_CONVERSION_NOT_WHOLE: ErrorReason.ValueType  # 132
+"""FAILED_PRECONDITION: the points would not come out whole; a multiple of the number told does.
+
+{"reason": "CONVERSION_NOT_WHOLE", "domain": "guerdon", "metadata": {"points": "100", "points_multiple": "3"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -387,6 +387,52 @@ class PointsTransferred(_message.Message):
 Global___PointsTransferred: _TypeAlias = PointsTransferred  # noqa: Y015
 
 @_typing.final
+class PointsConverted(_message.Message):
+    """A member's points of one currency became points of another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_KEY_FIELD_NUMBER: _builtins.int
+    FROM_CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    TO_CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    POINTS_TAKEN_FIELD_NUMBER: _builtins.int
+    POINTS_GIVEN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    member_key: _builtins.str
+    """The internal key of the member."""
+    from_currency_id: _builtins.str
+    """The points currency that was given up."""
+    to_currency_id: _builtins.str
+    """The points currency that was got."""
+    points_taken: _builtins.int
+    """The points that were given up."""
+    points_given: _builtins.int
+    """The points that were got, before debt was repaid."""
+    reason: _builtins.str
+    """Why."""
+    request_id: _builtins.str
+    """The request that converted them."""
+    def __init__(
+        self,
+        *,
+        member_key: _builtins.str = ...,
+        from_currency_id: _builtins.str = ...,
+        to_currency_id: _builtins.str = ...,
+        points_taken: _builtins.int = ...,
+        points_given: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_currency_id", b"from_currency_id", "member_key", b"member_key", "points_given", b"points_given", "points_taken", b"points_taken", "reason", b"reason", "request_id", b"request_id", "to_currency_id", b"to_currency_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PointsConverted: _TypeAlias = PointsConverted  # noqa: Y015
+
+@_typing.final
 class AdjustmentChanged(_message.Message):
     """An adjustment was booked, or it waits for another actor, or was rejected."""
 

@@ -59,6 +59,10 @@ class _EntryTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryType.V
     """Points that had ended and came back."""
     ENTRY_TYPE_REFERRAL: _EntryType.ValueType  # 15
     """Points for a referral, to the friend or to the member who brought the friend."""
+    ENTRY_TYPE_CONVERT_IN: _EntryType.ValueType  # 16
+    """Points that points of another currency became."""
+    ENTRY_TYPE_CONVERT_OUT: _EntryType.ValueType  # 17
+    """Points that became points of another currency."""
 
 class EntryType(_EntryType, metaclass=_EntryTypeEnumTypeWrapper):
     """What an entry books."""
@@ -95,6 +99,10 @@ ENTRY_TYPE_REINSTATE: EntryType.ValueType  # 14
 """Points that had ended and came back."""
 ENTRY_TYPE_REFERRAL: EntryType.ValueType  # 15
 """Points for a referral, to the friend or to the member who brought the friend."""
+ENTRY_TYPE_CONVERT_IN: EntryType.ValueType  # 16
+"""Points that points of another currency became."""
+ENTRY_TYPE_CONVERT_OUT: EntryType.ValueType  # 17
+"""Points that became points of another currency."""
 Global___EntryType: _TypeAlias = EntryType  # noqa: Y015
 
 class _Account:
@@ -125,6 +133,8 @@ class _AccountEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Account.Value
     """The program's account for adjustments."""
     ACCOUNT_TRANSFER: _Account.ValueType  # 10
     """The program's account through which points go from one wallet to another."""
+    ACCOUNT_CONVERSION: _Account.ValueType  # 11
+    """The program's account through which points of one currency become points of another."""
 
 class Account(_Account, metaclass=_AccountEnumTypeWrapper):
     """The accounts that entries move points between."""
@@ -151,6 +161,8 @@ ACCOUNT_ADJUSTMENT: Account.ValueType  # 9
 """The program's account for adjustments."""
 ACCOUNT_TRANSFER: Account.ValueType  # 10
 """The program's account through which points go from one wallet to another."""
+ACCOUNT_CONVERSION: Account.ValueType  # 11
+"""The program's account through which points of one currency become points of another."""
 Global___Account: _TypeAlias = Account  # noqa: Y015
 
 @_typing.final
@@ -278,6 +290,7 @@ class Entry(_message.Message):
     CURRENCY_ID_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     APPROVER_FIELD_NUMBER: _builtins.int
+    CONVERSION_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The entry's place in the wallet's chain, counted from 1 without a gap."""
     type: Global___EntryType.ValueType
@@ -332,6 +345,10 @@ class Entry(_message.Message):
     def slide_time(self) -> _timestamp_pb2.Timestamp:
         """What the entry moved the end of the wallet's sliding points to, absent when it did not."""
 
+    @_builtins.property
+    def conversion(self) -> Global___EntryConversion:
+        """The other half of a conversion, absent for other entries."""
+
     def __init__(
         self,
         *,
@@ -354,14 +371,49 @@ class Entry(_message.Message):
         currency_id: _builtins.str = ...,
         actor: _builtins.str = ...,
         approver: _builtins.str = ...,
+        conversion: Global___EntryConversion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "explanation", b"explanation", "lot_available_time", b"lot_available_time", "lot_expire_time", b"lot_expire_time", "occurred_time", b"occurred_time", "slide_time", b"slide_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversion", b"conversion", "create_time", b"create_time", "explanation", b"explanation", "lot_available_time", b"lot_available_time", "lot_expire_time", b"lot_expire_time", "occurred_time", b"occurred_time", "slide_time", b"slide_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "actor", b"actor", "approver", b"approver", "chain_hash", b"chain_hash", "create_time", b"create_time", "currency_id", b"currency_id", "explanation", b"explanation", "lot_available_time", b"lot_available_time", "lot_expire_time", b"lot_expire_time", "lot_sequence", b"lot_sequence", "lot_uses", b"lot_uses", "occurred_time", b"occurred_time", "points_available_after", b"points_available_after", "postings", b"postings", "reason", b"reason", "reference", b"reference", "sequence", b"sequence", "slide_time", b"slide_time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "actor", b"actor", "approver", b"approver", "chain_hash", b"chain_hash", "conversion", b"conversion", "create_time", b"create_time", "currency_id", b"currency_id", "explanation", b"explanation", "lot_available_time", b"lot_available_time", "lot_expire_time", b"lot_expire_time", "lot_sequence", b"lot_sequence", "lot_uses", b"lot_uses", "occurred_time", b"occurred_time", "points_available_after", b"points_available_after", "postings", b"postings", "reason", b"reason", "reference", b"reference", "sequence", b"sequence", "slide_time", b"slide_time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Entry: _TypeAlias = Entry  # noqa: Y015
+
+@_typing.final
+class EntryConversion(_message.Message):
+    """The other half of a conversion, in the same member's wallet of another currency."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    NUMERATOR_FIELD_NUMBER: _builtins.int
+    DENOMINATOR_FIELD_NUMBER: _builtins.int
+    currency_id: _builtins.str
+    """The other points currency."""
+    sequence: _builtins.int
+    """The entry of that wallet, by its sequence."""
+    numerator: _builtins.int
+    """The numerator of the rate at which it was done: so many points were got"""
+    denominator: _builtins.int
+    """for so many that were given up, the denominator."""
+    def __init__(
+        self,
+        *,
+        currency_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        numerator: _builtins.int = ...,
+        denominator: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_id", b"currency_id", "denominator", b"denominator", "numerator", b"numerator", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntryConversion: _TypeAlias = EntryConversion  # noqa: Y015
 
 @_typing.final
 class Posting(_message.Message):

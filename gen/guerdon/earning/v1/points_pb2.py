@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fguerdon/earning/v1/points.proto\x12\x12guerdon.earning.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x02\n\x08Transfer\x12 \n\x0e\x66rom_member_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1e\n\x0cto_member_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x04 \x01(\x03\x12\x18\n\x06reason\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x04lots\x18\x07 \x03(\x0b\x32\".guerdon.earning.v1.TransferredLotB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"}\n\x0eTransferredLot\x12\x0e\n\x06points\x18\x01 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rfrom_sequence\x18\x03 \x01(\x03\x12\x13\n\x0bto_sequence\x18\x04 \x01(\x03\"\xfb\x03\n\nAdjustment\x12\x1e\n\radjustment_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\tmember_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x04 \x01(\x03\x12\x17\n\x05\x61\x63tor\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x18\n\x06reason\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x33\n\x05state\x18\x07 \x01(\x0e\x32$.guerdon.earning.v1.Adjustment.State\x12\x19\n\x07\x64\x65\x63ider\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\"\n\x10rejection_reason\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x65ntry_sequence\x18\x0c \x01(\x03\"a\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17STATE_AWAITING_APPROVAL\x10\x01\x12\x10\n\x0cSTATE_BOOKED\x10\x02\x12\x12\n\x0eSTATE_REJECTED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fguerdon/earning/v1/points.proto\x12\x12guerdon.earning.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x02\n\x08Transfer\x12 \n\x0e\x66rom_member_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1e\n\x0cto_member_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x04 \x01(\x03\x12\x18\n\x06reason\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x04lots\x18\x07 \x03(\x0b\x32\".guerdon.earning.v1.TransferredLotB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"}\n\x0eTransferredLot\x12\x0e\n\x06points\x18\x01 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rfrom_sequence\x18\x03 \x01(\x03\x12\x13\n\x0bto_sequence\x18\x04 \x01(\x03\"\x80\x03\n\nConversion\x12\x1b\n\tmember_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12!\n\x10\x66rom_currency_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1f\n\x0eto_currency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x14\n\x0cpoints_taken\x18\x04 \x01(\x03\x12\x14\n\x0cpoints_given\x18\x05 \x01(\x03\x12\x15\n\rpoints_repaid\x18\x06 \x01(\x03\x12\x11\n\tnumerator\x18\x07 \x01(\x03\x12\x13\n\x0b\x64\x65nominator\x18\x08 \x01(\x03\x12\x18\n\x06reason\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rfrom_sequence\x18\x0c \x01(\x03\x12\x13\n\x0bto_sequence\x18\r \x01(\x03\"\xfb\x03\n\nAdjustment\x12\x1e\n\radjustment_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\tmember_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1c\n\x0b\x63urrency_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06points\x18\x04 \x01(\x03\x12\x17\n\x05\x61\x63tor\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x18\n\x06reason\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x33\n\x05state\x18\x07 \x01(\x0e\x32$.guerdon.earning.v1.Adjustment.State\x12\x19\n\x07\x64\x65\x63ider\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\"\n\x10rejection_reason\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x65ntry_sequence\x18\x0c \x01(\x03\"a\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17STATE_AWAITING_APPROVAL\x10\x01\x12\x10\n\x0cSTATE_BOOKED\x10\x02\x12\x12\n\x0eSTATE_REJECTED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +43,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSFER'].fields_by_name['reason']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_TRANSFER'].fields_by_name['lots']._loaded_options = None
   _globals['_TRANSFER'].fields_by_name['lots']._serialized_options = b'\272H\007\222\001\004\020\300\204='
+  _globals['_CONVERSION'].fields_by_name['member_id']._loaded_options = None
+  _globals['_CONVERSION'].fields_by_name['member_id']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_CONVERSION'].fields_by_name['from_currency_id']._loaded_options = None
+  _globals['_CONVERSION'].fields_by_name['from_currency_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_CONVERSION'].fields_by_name['to_currency_id']._loaded_options = None
+  _globals['_CONVERSION'].fields_by_name['to_currency_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_CONVERSION'].fields_by_name['reason']._loaded_options = None
+  _globals['_CONVERSION'].fields_by_name['reason']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_ADJUSTMENT'].fields_by_name['adjustment_id']._loaded_options = None
   _globals['_ADJUSTMENT'].fields_by_name['adjustment_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_ADJUSTMENT'].fields_by_name['member_id']._loaded_options = None
@@ -61,8 +69,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSFER']._serialized_end=377
   _globals['_TRANSFERREDLOT']._serialized_start=379
   _globals['_TRANSFERREDLOT']._serialized_end=504
-  _globals['_ADJUSTMENT']._serialized_start=507
-  _globals['_ADJUSTMENT']._serialized_end=1014
-  _globals['_ADJUSTMENT_STATE']._serialized_start=917
-  _globals['_ADJUSTMENT_STATE']._serialized_end=1014
+  _globals['_CONVERSION']._serialized_start=507
+  _globals['_CONVERSION']._serialized_end=891
+  _globals['_ADJUSTMENT']._serialized_start=894
+  _globals['_ADJUSTMENT']._serialized_end=1401
+  _globals['_ADJUSTMENT_STATE']._serialized_start=1304
+  _globals['_ADJUSTMENT_STATE']._serialized_end=1401
 # @@protoc_insertion_point(module_scope)

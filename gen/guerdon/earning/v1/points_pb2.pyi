@@ -107,6 +107,80 @@ class TransferredLot(_message.Message):
 Global___TransferredLot: _TypeAlias = TransferredLot  # noqa: Y015
 
 @_typing.final
+class Conversion(_message.Message):
+    """Points of one currency that a member turned into points of another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    FROM_CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    TO_CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    POINTS_TAKEN_FIELD_NUMBER: _builtins.int
+    POINTS_GIVEN_FIELD_NUMBER: _builtins.int
+    POINTS_REPAID_FIELD_NUMBER: _builtins.int
+    NUMERATOR_FIELD_NUMBER: _builtins.int
+    DENOMINATOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    FROM_SEQUENCE_FIELD_NUMBER: _builtins.int
+    TO_SEQUENCE_FIELD_NUMBER: _builtins.int
+    member_id: _builtins.str
+    """The member, as the request names it."""
+    from_currency_id: _builtins.str
+    """The points currency that was given up."""
+    to_currency_id: _builtins.str
+    """The points currency that was got."""
+    points_taken: _builtins.int
+    """The points that were given up."""
+    points_given: _builtins.int
+    """The points that were got, before debt was repaid: points_taken * numerator / denominator, which is whole."""
+    points_repaid: _builtins.int
+    """The points of these that repaid debt."""
+    numerator: _builtins.int
+    """The numerator of the rate: so many points were got"""
+    denominator: _builtins.int
+    """for so many that were given up, the denominator."""
+    reason: _builtins.str
+    """Why, in the caller's words."""
+    from_sequence: _builtins.int
+    """The entry in the wallet of the currency that was given up, by its sequence."""
+    to_sequence: _builtins.int
+    """The entry in the wallet of the currency that was got, and the lot that it made."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """The server's instant of the conversion."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the points that were got end, absent when they never do or end with the wallet's sliding points."""
+
+    def __init__(
+        self,
+        *,
+        member_id: _builtins.str = ...,
+        from_currency_id: _builtins.str = ...,
+        to_currency_id: _builtins.str = ...,
+        points_taken: _builtins.int = ...,
+        points_given: _builtins.int = ...,
+        points_repaid: _builtins.int = ...,
+        numerator: _builtins.int = ...,
+        denominator: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        from_sequence: _builtins.int = ...,
+        to_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "denominator", b"denominator", "expire_time", b"expire_time", "from_currency_id", b"from_currency_id", "from_sequence", b"from_sequence", "member_id", b"member_id", "numerator", b"numerator", "points_given", b"points_given", "points_repaid", b"points_repaid", "points_taken", b"points_taken", "reason", b"reason", "to_currency_id", b"to_currency_id", "to_sequence", b"to_sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Conversion: _TypeAlias = Conversion  # noqa: Y015
+
+@_typing.final
 class Adjustment(_message.Message):
     """A correction of a wallet by hand."""
 

@@ -96,6 +96,80 @@ class TransferPointsResponse(_message.Message):
 Global___TransferPointsResponse: _TypeAlias = TransferPointsResponse  # noqa: Y015
 
 @_typing.final
+class ConvertPointsRequest(_message.Message):
+    """A request of ConvertPoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    FROM_CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    TO_CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The idempotency key."""
+    program_id: _builtins.str
+    """The program."""
+    member_id: _builtins.str
+    """The member, by any of its identifiers."""
+    from_currency_id: _builtins.str
+    """The points currency that is given up."""
+    to_currency_id: _builtins.str
+    """The points currency that is got."""
+    points: _builtins.int
+    """The points that are given up, at least 1."""
+    reason: _builtins.str
+    """Why, in words that the member may read."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        program_id: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        from_currency_id: _builtins.str = ...,
+        to_currency_id: _builtins.str = ...,
+        points: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_currency_id", b"from_currency_id", "member_id", b"member_id", "points", b"points", "program_id", b"program_id", "reason", b"reason", "request_id", b"request_id", "to_currency_id", b"to_currency_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConvertPointsRequest: _TypeAlias = ConvertPointsRequest  # noqa: Y015
+
+@_typing.final
+class ConvertPointsResponse(_message.Message):
+    """A response of ConvertPoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSION_FIELD_NUMBER: _builtins.int
+    FEED_TOKEN_FIELD_NUMBER: _builtins.int
+    feed_token: _builtins.str
+    """The place of the change in the service's feed, for reads that must see it."""
+    @_builtins.property
+    def conversion(self) -> _points_pb2.Conversion:
+        """The conversion."""
+
+    def __init__(
+        self,
+        *,
+        conversion: _points_pb2.Conversion | None = ...,
+        feed_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversion", b"conversion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion", b"conversion", "feed_token", b"feed_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConvertPointsResponse: _TypeAlias = ConvertPointsResponse  # noqa: Y015
+
+@_typing.final
 class AdjustPointsRequest(_message.Message):
     """A request of AdjustPoints."""
 

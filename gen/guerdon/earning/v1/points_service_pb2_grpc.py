@@ -26,12 +26,13 @@ if _version_not_supported:
 
 
 class PointsServiceStub:
-    """Moves and corrects points that members have: transfers between members, and corrections by hand.
+    """Moves and corrects points that members have: transfers between members, conversions between currencies, and
+    corrections by hand.
 
     Every mutation carries an idempotency key: the same key with the same contents gives an equal answer again,
     refusals included; the same key with other contents is refused with IDEMPOTENCY_KEY_REUSED and has no effect.
     Every method refuses an unknown program with PROGRAM_NOT_FOUND.
-    A frozen member's points are not transferred; corrections by hand go on.
+    A frozen member's points are neither transferred nor converted; corrections by hand go on.
     """
 
     def __init__(self, channel):
@@ -44,6 +45,11 @@ class PointsServiceStub:
                 '/guerdon.earning.v1.PointsService/TransferPoints',
                 request_serializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.TransferPointsRequest.SerializeToString,
                 response_deserializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.TransferPointsResponse.FromString,
+                _registered_method=True)
+        self.ConvertPoints = channel.unary_unary(
+                '/guerdon.earning.v1.PointsService/ConvertPoints',
+                request_serializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ConvertPointsRequest.SerializeToString,
+                response_deserializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ConvertPointsResponse.FromString,
                 _registered_method=True)
         self.AdjustPoints = channel.unary_unary(
                 '/guerdon.earning.v1.PointsService/AdjustPoints',
@@ -83,12 +89,13 @@ class PointsServiceStub:
 
 
 class PointsServiceServicer:
-    """Moves and corrects points that members have: transfers between members, and corrections by hand.
+    """Moves and corrects points that members have: transfers between members, conversions between currencies, and
+    corrections by hand.
 
     Every mutation carries an idempotency key: the same key with the same contents gives an equal answer again,
     refusals included; the same key with other contents is refused with IDEMPOTENCY_KEY_REUSED and has no effect.
     Every method refuses an unknown program with PROGRAM_NOT_FOUND.
-    A frozen member's points are not transferred; corrections by hand go on.
+    A frozen member's points are neither transferred nor converted; corrections by hand go on.
     """
 
     def TransferPoints(self, request, context):
@@ -96,6 +103,18 @@ class PointsServiceServicer:
         What the member who gets them owes is repaid first.
         Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, SAME_MEMBER, MEMBER_FROZEN, CURRENCY_NOT_SPENDABLE,
         INSUFFICIENT_POINTS or POINTS_OUT_OF_RANGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConvertPoints(self, request, context):
+        """Turns a member's points of one currency into points of another, at the rate that the program in force has.
+        Lots are used as for spending; what comes makes one lot, which ends as points of its currency that come now do.
+        Debt in that currency is repaid first.
+        Only what comes out whole is converted: points is a multiple of the denominator of the rate in lowest terms.
+        Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, CONVERSION_NOT_OFFERED, MEMBER_FROZEN,
+        BELOW_CONVERSION_MINIMUM, CONVERSION_NOT_WHOLE, INSUFFICIENT_POINTS or POINTS_OUT_OF_RANGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,6 +188,11 @@ def add_PointsServiceServicer_to_server(servicer, server):
                     request_deserializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.TransferPointsRequest.FromString,
                     response_serializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.TransferPointsResponse.SerializeToString,
             ),
+            'ConvertPoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConvertPoints,
+                    request_deserializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ConvertPointsRequest.FromString,
+                    response_serializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.ConvertPointsResponse.SerializeToString,
+            ),
             'AdjustPoints': grpc.unary_unary_rpc_method_handler(
                     servicer.AdjustPoints,
                     request_deserializer=guerdon_dot_earning_dot_v1_dot_points__service__pb2.AdjustPointsRequest.FromString,
@@ -213,12 +237,13 @@ def add_PointsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PointsService:
-    """Moves and corrects points that members have: transfers between members, and corrections by hand.
+    """Moves and corrects points that members have: transfers between members, conversions between currencies, and
+    corrections by hand.
 
     Every mutation carries an idempotency key: the same key with the same contents gives an equal answer again,
     refusals included; the same key with other contents is refused with IDEMPOTENCY_KEY_REUSED and has no effect.
     Every method refuses an unknown program with PROGRAM_NOT_FOUND.
-    A frozen member's points are not transferred; corrections by hand go on.
+    A frozen member's points are neither transferred nor converted; corrections by hand go on.
     """
 
     @staticmethod
@@ -238,6 +263,33 @@ class PointsService:
             '/guerdon.earning.v1.PointsService/TransferPoints',
             guerdon_dot_earning_dot_v1_dot_points__service__pb2.TransferPointsRequest.SerializeToString,
             guerdon_dot_earning_dot_v1_dot_points__service__pb2.TransferPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConvertPoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.earning.v1.PointsService/ConvertPoints',
+            guerdon_dot_earning_dot_v1_dot_points__service__pb2.ConvertPointsRequest.SerializeToString,
+            guerdon_dot_earning_dot_v1_dot_points__service__pb2.ConvertPointsResponse.FromString,
             options,
             channel_credentials,
             insecure,

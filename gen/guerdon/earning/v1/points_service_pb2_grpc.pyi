@@ -27,12 +27,13 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PointsServiceStub:
-    """Moves and corrects points that members have: transfers between members, and corrections by hand.
+    """Moves and corrects points that members have: transfers between members, conversions between currencies, and
+    corrections by hand.
 
     Every mutation carries an idempotency key: the same key with the same contents gives an equal answer again,
     refusals included; the same key with other contents is refused with IDEMPOTENCY_KEY_REUSED and has no effect.
     Every method refuses an unknown program with PROGRAM_NOT_FOUND.
-    A frozen member's points are not transferred; corrections by hand go on.
+    A frozen member's points are neither transferred nor converted; corrections by hand go on.
     """
 
     @_typing.overload
@@ -44,6 +45,14 @@ class PointsServiceStub:
     What the member who gets them owes is repaid first.
     Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, SAME_MEMBER, MEMBER_FROZEN, CURRENCY_NOT_SPENDABLE,
     INSUFFICIENT_POINTS or POINTS_OUT_OF_RANGE.
+    """
+    ConvertPoints: _grpc.UnaryUnaryMultiCallable[_points_service_pb2.ConvertPointsRequest, _points_service_pb2.ConvertPointsResponse]
+    """Turns a member's points of one currency into points of another, at the rate that the program in force has.
+    Lots are used as for spending; what comes makes one lot, which ends as points of its currency that come now do.
+    Debt in that currency is repaid first.
+    Only what comes out whole is converted: points is a multiple of the denominator of the rate in lowest terms.
+    Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, CONVERSION_NOT_OFFERED, MEMBER_FROZEN,
+    BELOW_CONVERSION_MINIMUM, CONVERSION_NOT_WHOLE, INSUFFICIENT_POINTS or POINTS_OUT_OF_RANGE.
     """
     AdjustPoints: _grpc.UnaryUnaryMultiCallable[_points_service_pb2.AdjustPointsRequest, _points_service_pb2.AdjustPointsResponse]
     """Gives or takes points by hand.
@@ -78,12 +87,13 @@ class PointsServiceStub:
 
 @_typing.type_check_only
 class PointsServiceAsyncStub(PointsServiceStub):
-    """Moves and corrects points that members have: transfers between members, and corrections by hand.
+    """Moves and corrects points that members have: transfers between members, conversions between currencies, and
+    corrections by hand.
 
     Every mutation carries an idempotency key: the same key with the same contents gives an equal answer again,
     refusals included; the same key with other contents is refused with IDEMPOTENCY_KEY_REUSED and has no effect.
     Every method refuses an unknown program with PROGRAM_NOT_FOUND.
-    A frozen member's points are not transferred; corrections by hand go on.
+    A frozen member's points are neither transferred nor converted; corrections by hand go on.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -92,6 +102,14 @@ class PointsServiceAsyncStub(PointsServiceStub):
     What the member who gets them owes is repaid first.
     Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, SAME_MEMBER, MEMBER_FROZEN, CURRENCY_NOT_SPENDABLE,
     INSUFFICIENT_POINTS or POINTS_OUT_OF_RANGE.
+    """
+    ConvertPoints: _aio.UnaryUnaryMultiCallable[_points_service_pb2.ConvertPointsRequest, _points_service_pb2.ConvertPointsResponse]  # type: ignore[assignment]
+    """Turns a member's points of one currency into points of another, at the rate that the program in force has.
+    Lots are used as for spending; what comes makes one lot, which ends as points of its currency that come now do.
+    Debt in that currency is repaid first.
+    Only what comes out whole is converted: points is a multiple of the denominator of the rate in lowest terms.
+    Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, CONVERSION_NOT_OFFERED, MEMBER_FROZEN,
+    BELOW_CONVERSION_MINIMUM, CONVERSION_NOT_WHOLE, INSUFFICIENT_POINTS or POINTS_OUT_OF_RANGE.
     """
     AdjustPoints: _aio.UnaryUnaryMultiCallable[_points_service_pb2.AdjustPointsRequest, _points_service_pb2.AdjustPointsResponse]  # type: ignore[assignment]
     """Gives or takes points by hand.
@@ -125,12 +143,13 @@ class PointsServiceAsyncStub(PointsServiceStub):
     """
 
 class PointsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Moves and corrects points that members have: transfers between members, and corrections by hand.
+    """Moves and corrects points that members have: transfers between members, conversions between currencies, and
+    corrections by hand.
 
     Every mutation carries an idempotency key: the same key with the same contents gives an equal answer again,
     refusals included; the same key with other contents is refused with IDEMPOTENCY_KEY_REUSED and has no effect.
     Every method refuses an unknown program with PROGRAM_NOT_FOUND.
-    A frozen member's points are not transferred; corrections by hand go on.
+    A frozen member's points are neither transferred nor converted; corrections by hand go on.
     """
 
     @_abc_1.abstractmethod
@@ -143,6 +162,20 @@ class PointsServiceServicer(metaclass=_abc_1.ABCMeta):
         What the member who gets them owes is repaid first.
         Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, SAME_MEMBER, MEMBER_FROZEN, CURRENCY_NOT_SPENDABLE,
         INSUFFICIENT_POINTS or POINTS_OUT_OF_RANGE.
+        """
+
+    @_abc_1.abstractmethod
+    def ConvertPoints(
+        self,
+        request: _points_service_pb2.ConvertPointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_points_service_pb2.ConvertPointsResponse, _abc.Awaitable[_points_service_pb2.ConvertPointsResponse]]:
+        """Turns a member's points of one currency into points of another, at the rate that the program in force has.
+        Lots are used as for spending; what comes makes one lot, which ends as points of its currency that come now do.
+        Debt in that currency is repaid first.
+        Only what comes out whole is converted: points is a multiple of the denominator of the rate in lowest terms.
+        Refuses with MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, CONVERSION_NOT_OFFERED, MEMBER_FROZEN,
+        BELOW_CONVERSION_MINIMUM, CONVERSION_NOT_WHOLE, INSUFFICIENT_POINTS or POINTS_OUT_OF_RANGE.
         """
 
     @_abc_1.abstractmethod

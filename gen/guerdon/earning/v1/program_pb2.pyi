@@ -206,6 +206,7 @@ class EarningProgram(_message.Message):
     ADJUSTMENT_APPROVAL_ABOVE_POINTS_FIELD_NUMBER: _builtins.int
     EARLY_REVERSAL_POLICY_FIELD_NUMBER: _builtins.int
     HOUSEHOLDS_FIELD_NUMBER: _builtins.int
+    CONVERSIONS_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The program."""
     display_name: _builtins.str
@@ -268,6 +269,10 @@ class EarningProgram(_message.Message):
     def households(self) -> Global___HouseholdPolicy:
         """Members may pool their points for spending; absent means that there are no households."""
 
+    @_builtins.property
+    def conversions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PointConversion]:
+        """Which points members may turn into which others with ConvertPoints, and at what rate; each pair once."""
+
     def __init__(
         self,
         *,
@@ -291,10 +296,11 @@ class EarningProgram(_message.Message):
         adjustment_approval_above_points: _builtins.int = ...,
         early_reversal_policy: Global___EarlyReversalPolicy.ValueType = ...,
         households: Global___HouseholdPolicy | None = ...,
+        conversions: _abc.Iterable[Global___PointConversion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "households", b"households", "referral", b"referral"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "adjustment_approval_above_points", b"adjustment_approval_above_points", "caps", b"caps", "currencies", b"currencies", "display_name", b"display_name", "early_reversal_policy", b"early_reversal_policy", "earn_on", b"earn_on", "enroll_unknown_members", b"enroll_unknown_members", "exchange_rates", b"exchange_rates", "households", b"households", "money_currency_code", b"money_currency_code", "multiplier_policy", b"multiplier_policy", "program_id", b"program_id", "referral", b"referral", "reversal_policy", b"reversal_policy", "rounding", b"rounding", "rules", b"rules", "tier_ladder_id", b"tier_ladder_id", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_future_duration", b"accepted_future_duration", "accepted_past_duration", b"accepted_past_duration", "adjustment_approval_above_points", b"adjustment_approval_above_points", "caps", b"caps", "conversions", b"conversions", "currencies", b"currencies", "display_name", b"display_name", "early_reversal_policy", b"early_reversal_policy", "earn_on", b"earn_on", "enroll_unknown_members", b"enroll_unknown_members", "exchange_rates", b"exchange_rates", "households", b"households", "money_currency_code", b"money_currency_code", "multiplier_policy", b"multiplier_policy", "program_id", b"program_id", "referral", b"referral", "reversal_policy", b"reversal_policy", "rounding", b"rounding", "rules", b"rules", "tier_ladder_id", b"tier_ladder_id", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -514,6 +520,44 @@ class ExchangeRate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExchangeRate: _TypeAlias = ExchangeRate  # noqa: Y015
+
+@_typing.final
+class PointConversion(_message.Message):
+    """What points of one currency are worth in points of another, one way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    TO_CURRENCY_ID_FIELD_NUMBER: _builtins.int
+    NUMERATOR_FIELD_NUMBER: _builtins.int
+    DENOMINATOR_FIELD_NUMBER: _builtins.int
+    MIN_POINTS_FIELD_NUMBER: _builtins.int
+    from_currency_id: _builtins.str
+    """The points currency that is given up; its points are spendable."""
+    to_currency_id: _builtins.str
+    """The points currency that is got, another one."""
+    numerator: _builtins.int
+    """The numerator: so many points are got, at least 1,"""
+    denominator: _builtins.int
+    """the denominator: for so many points that are given up, at least 1."""
+    min_points: _builtins.int
+    """The fewest points that are given up at once; 0 means that there is no such limit."""
+    def __init__(
+        self,
+        *,
+        from_currency_id: _builtins.str = ...,
+        to_currency_id: _builtins.str = ...,
+        numerator: _builtins.int = ...,
+        denominator: _builtins.int = ...,
+        min_points: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["denominator", b"denominator", "from_currency_id", b"from_currency_id", "min_points", b"min_points", "numerator", b"numerator", "to_currency_id", b"to_currency_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PointConversion: _TypeAlias = PointConversion  # noqa: Y015
 
 @_typing.final
 class EarningCap(_message.Message):

@@ -100,7 +100,7 @@ Global___GetStatementResponse: _TypeAlias = GetStatementResponse  # noqa: Y015
 class Statement(_message.Message):
     """What a wallet had before a month, what moved in it, and what it had after it.
 
-    Of the totals, opening + earned - spent - expired - reversed + transferred + adjusted = closing.
+    Of the totals, opening + earned - spent - expired - reversed + transferred + converted + adjusted = closing.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -119,6 +119,7 @@ class Statement(_message.Message):
     CLOSING_FIELD_NUMBER: _builtins.int
     ENTRY_COUNT_FIELD_NUMBER: _builtins.int
     EXPIRING_FIELD_NUMBER: _builtins.int
+    POINTS_CONVERTED_FIELD_NUMBER: _builtins.int
     month: _builtins.str
     """The month, as 2026-10."""
     currency_id: _builtins.str
@@ -137,6 +138,8 @@ class Statement(_message.Message):
     """The points given by hand, less those taken."""
     entry_count: _builtins.int
     """The number of entries of the month."""
+    points_converted: _builtins.int
+    """The points that came of points of other currencies, less those that became such."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """The first instant of the month in the program's zone."""
@@ -176,10 +179,11 @@ class Statement(_message.Message):
         closing: Global___StatementBalance | None = ...,
         entry_count: _builtins.int = ...,
         expiring: _abc.Iterable[Global___StatementExpiry] | None = ...,
+        points_converted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "end_time", b"end_time", "opening", b"opening", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "currency_id", b"currency_id", "end_time", b"end_time", "entry_count", b"entry_count", "expiring", b"expiring", "month", b"month", "opening", b"opening", "points_adjusted", b"points_adjusted", "points_earned", b"points_earned", "points_expired", b"points_expired", "points_reversed", b"points_reversed", "points_spent", b"points_spent", "points_transferred", b"points_transferred", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "currency_id", b"currency_id", "end_time", b"end_time", "entry_count", b"entry_count", "expiring", b"expiring", "month", b"month", "opening", b"opening", "points_adjusted", b"points_adjusted", "points_converted", b"points_converted", "points_earned", b"points_earned", "points_expired", b"points_expired", "points_reversed", b"points_reversed", "points_spent", b"points_spent", "points_transferred", b"points_transferred", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
