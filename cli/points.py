@@ -17,6 +17,7 @@ from guerdon.earning.v1 import points_service_pb2 as pb
 from shared.rpc import client
 
 Adjustment: TypeAlias = points_pb2.Adjustment
+Conversion: TypeAlias = points_pb2.Conversion
 Transfer: TypeAlias = points_pb2.Transfer
 Entry: TypeAlias = ledger_pb2.Entry
 
@@ -32,6 +33,9 @@ _NEXT = {
     "CURRENCY_NOT_FOUND": "name one of the program with --currency, or none for its first",
     "INSUFFICIENT_POINTS": "name fewer points",
     "SAME_MEMBER": "name two members",
+    "CONVERSION_NOT_OFFERED": "`conversions` of the program's earning file lists what is",
+    "BELOW_CONVERSION_MINIMUM": "name more points",
+    "CONVERSION_NOT_WHOLE": "name such a multiple",
     "SAME_ACTOR": "somebody else has to do it: say who with --actor",
     "ADJUSTMENT_NOT_FOUND": "`guerdon points adjustments` lists those that wait",
     "ADJUSTMENT_CLOSED": "`guerdon points adjustments --all` shows what became of it",
@@ -128,6 +132,20 @@ def transfer_page(found: Transfer) -> RenderableType:
         until = instants.text(lot.expire_time) if lot.HasField("expire_time") else "for ever"
         pages.add_row(table, f"{lot.points:,}", until, str(lot.from_sequence), str(lot.to_sequence))
     return table
+
+
+def conversion_page(found: Conversion) -> RenderableType:
+    """What was given up, what came of it, and how long that lives."""
+    table = pages.headed("points", "entry", title=f"{found.member_id}, {found.reason}".rstrip(", "))
+    until = instants.text(found.expire_time) if found.HasField("expire_time") else ""
+    for points, currency_id, entry in (
+        (-found.points_taken, found.from_currency_id, found.from_sequence),
+        (found.points_given, found.to_currency_id, found.to_sequence),
+    ):
+        pages.add_row(table, f"{points:+,} {currency_id}", str(entry))
+    rate = f"At {found.numerator:,} for {found.denominator:,}"
+    repaid = f", {found.points_repaid:,} of them repaid debt" if found.points_repaid else ""
+    return Group(table, Text(f"{rate}{repaid}{f', until {until}' if until else ''}."))
 
 
 def entries_page(found: Sequence[Entry], *, has_more: bool = False) -> RenderableType:

@@ -35,7 +35,7 @@ M = TypeVar("M", bound=Message)
 
 app = typer.Typer(
     name="points",
-    help="Move points by hand: give, take, transfer, extend, bring back.",
+    help="Move points by hand: give, take, transfer, convert, extend, bring back.",
     no_args_is_help=True,
 )
 
@@ -103,6 +103,43 @@ def transfer(
 
     def page(answer: pb.TransferPointsResponse) -> "RenderableType":
         return moving.transfer_page(answer.transfer)
+
+    _done(var, work, page, request_id=request_id, as_json=as_json)
+
+
+@app.command()
+def convert(
+    member: Member,
+    points: Annotated[int, typer.Argument(help="How many points are given up.", min=1)],
+    from_currency: Annotated[str, typer.Option("--from", help="The currency that is given up.")],
+    to_currency: Annotated[str, typer.Option("--to", help="The currency that is got.")],
+    program: ProgramId = "giftshop",
+    var: Var = Path("var"),
+    reason: Reason = "",
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Turn points of one currency into points of another, at the program's rate."""
+    from cli import points as moving
+    from guerdon.earning.v1 import points_service_pb2 as pb
+
+    async def work(peers: "Peers", request: str) -> pb.ConvertPointsResponse:
+        return await moving.answered(
+            peers.points.ConvertPoints(
+                pb.ConvertPointsRequest(
+                    request_id=request,
+                    program_id=program,
+                    member_id=member,
+                    from_currency_id=from_currency,
+                    to_currency_id=to_currency,
+                    points=points,
+                    reason=reason,
+                )
+            )
+        )
+
+    def page(answer: pb.ConvertPointsResponse) -> "RenderableType":
+        return moving.conversion_page(answer.conversion)
 
     _done(var, work, page, request_id=request_id, as_json=as_json)
 

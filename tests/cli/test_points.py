@@ -9,6 +9,15 @@ from cli import apply, cluster, documents
 from cli.peers import connected
 from tests.cli.inside import SHOP, Command, quiet
 
+STARS = ", {currency_id: stars, expiry: {after_days: 30}}]"
+CONVERTING = f"""{SHOP.replace("6}}]", "6}}" + STARS)}conversions:
+  - from_currency_id: points
+    to_currency_id: stars
+    numerator: 1
+    denominator: 5
+    min_points: 5
+"""
+
 
 @pytest.fixture(autouse=True)
 def without_logs(own_logs: None) -> None:
@@ -19,7 +28,7 @@ def without_logs(own_logs: None) -> None:
 async def points(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Command]:
     folder = tmp_path_factory.mktemp("points")
     (folder / "shop").mkdir()
-    (folder / "shop" / "earning.yaml").write_text(SHOP)
+    (folder / "shop" / "earning.yaml").write_text(CONVERTING)
     async with (
         cluster.running(folder / "var", clock_start="2026-01-10T12:00:00Z") as started,
         connected(started.addresses) as peers,
@@ -131,6 +140,24 @@ async def test_a_transfer_shows_its_lots_and_their_ends(points: Command) -> None
     )
     unknown = await points.refuses("points", "transfer", "e1", "nobody", 1)
     assert unknown.endswith("`guerdon points adjust --enroll` enrols one")
+
+
+async def test_a_conversion_shows_both_sides_and_its_rate(points: Command) -> None:
+    await points.gives("g1", 100)
+    asked = ("points", "convert", "g1")
+    pair = ("--from", "points", "--to", "stars")
+    shown = " ".join((await points.shows(*asked, 40, *pair, "--reason", "a prize")).split())
+    for part in ("g1, a prize", "-40 points", "+8 stars", "At 1 for 5, until 2026-02-10 00:00"):
+        assert part in shown
+    answer = await points.answers(*asked, 60, *pair)
+    assert answer["conversion"]["pointsGiven"] == "12"
+    whole = await points.refuses(*asked, 7, *pair)
+    assert whole.startswith("CONVERSION_NOT_WHOLE: points are converted in multiples of 5")
+    assert whole.endswith("; name such a multiple")
+    assert (await points.refuses(*asked, 4, *pair)).endswith("; name more points")
+    assert (await points.refuses(*asked, 5, *pair)).endswith("; name fewer points")
+    back = await points.refuses(*asked, 5, "--from", "stars", "--to", "points")
+    assert back.endswith("; `conversions` of the program's earning file lists what is")
 
 
 async def test_points_end_later_by_lot_or_by_their_end(points: Command) -> None:

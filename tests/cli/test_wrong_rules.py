@@ -43,6 +43,17 @@ IS_NAME = (
 TIMES = "is no time of the day; write it as 18:00, from 00:00 to 23:59"
 EXAMPLES = "right are for example FREQ=MONTHLY;BYMONTHDAY=8 and FREQ=WEEKLY;BYDAY=FR"
 
+MONEY = "money_currency_code: CNY\n"
+
+
+def converting(*further: str, to: str = "buds", numerator: str = "1") -> str:
+    """The program with a second currency and a conversion, and what is said of it besides."""
+    said = ", ".join(
+        (f"to_currency_id: {to}", f"numerator: {numerator}", "denominator: 4", *further)
+    )
+    return f"  - currency_id: buds\nconversions:\n  - {{from_currency_id: leaves, {said}}}\n{MONEY}"
+
+
 # what is replaced by what, the line, the field, what is told
 CASES: list[tuple[str, str, int, str, str]] = [
     ("program_id: tea", "program_id: Tea House", 1, "program_id", f"'Tea House' {IS_NAME}"),
@@ -145,6 +156,41 @@ CASES: list[tuple[str, str, int, str, str]] = [
         6,
         "currencies[0].reminder_days[0]",
         "must be greater than or equal to 0 and less than or equal to 366",
+    ),
+    (
+        MONEY,
+        converting(to="petals"),
+        9,
+        "conversions[0].to_currency_id",
+        "there is no currency petals; there is leaves and buds",
+    ),
+    (
+        MONEY,
+        converting(to="leaves"),
+        9,
+        "conversions[0].to_currency_id",
+        "leaves is what is given up; name another currency",
+    ),
+    (
+        MONEY,
+        converting(numerator="0"),
+        9,
+        "conversions[0].numerator",
+        "must be greater than or equal to 1 and less than or equal to 1000000000",
+    ),
+    (
+        MONEY,
+        converting(numerator="0.25"),
+        9,
+        "conversions[0].numerator",
+        "'0.25' is not a whole number",
+    ),
+    (
+        MONEY,
+        converting("min_points: -5"),
+        9,
+        "conversions[0].min_points",
+        "must be greater than or equal to 0 and less than or equal to 1000000000000",
     ),
     ("rule_id: member-day", "rule_id: yuan", 14, "rules[1].rule_id", "yuan is there already"),
     (

@@ -169,6 +169,10 @@ async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
     assert isinstance(program, earning_program.EarningProgram)
     program.adjustment_approval_above_points = 1_000
     program.households.max_members = 4
+    program.currencies.add(currency_id="stars")
+    program.conversions.add(
+        from_currency_id="points", to_currency_id="stars", numerator=1, denominator=5, min_points=5
+    )
     program.referral.MergeFrom(REFERRAL)
     await peers.earning.ApplyEarningProgram(earning.ApplyEarningProgramRequest(program=program))
     asked = await peers.points.AdjustPoints(adjust("adjust-1", 2_000))
@@ -335,6 +339,14 @@ def _of_points(adjustment_id: str) -> Valid:
             currency_id="points",
             points=5,
             reason="a present",
+        ),
+        "ConvertPoints": points.ConvertPointsRequest(
+            **ANN,
+            request_id="convert-9",
+            from_currency_id="points",
+            to_currency_id="stars",
+            points=5,
+            reason="for a prize",
         ),
         "AdjustPoints": adjust("adjust-9", 5),
         "ApproveAdjustment": points.ApproveAdjustmentRequest(

@@ -59,6 +59,28 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
     ("TransferPoints", {"from_member_id": "zoe"}, "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe"),
     ("TransferPoints", {"to_member_id": "zoe"}, "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe"),
     ("TransferPoints", {"currency_id": "no"}, "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),
+    *(
+        ("ConvertPoints", {path: value}, code, field, words)
+        for path, value, code, field, words in (
+            ("member_id", "zoe", "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe"),
+            ("from_currency_id", "no", "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),
+            ("to_currency_id", "no", "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),
+            ("from_currency_id", "", VIOLATED, "from_currency_id", "1"),
+            ("to_currency_id", "", VIOLATED, "to_currency_id", "1"),
+            (
+                "to_currency_id",
+                "points",
+                "FAILED_PRECONDITION CONVERSION_NOT_OFFERED",
+                "",
+                "to points",
+            ),
+            ("points", 4, "FAILED_PRECONDITION BELOW_CONVERSION_MINIMUM", "", "at least 5"),
+            ("points", 7, "FAILED_PRECONDITION CONVERSION_NOT_WHOLE", "", "multiples of 5"),
+            ("points", E12, "FAILED_PRECONDITION INSUFFICIENT_POINTS", "", f"needs {E12} points"),
+            ("points", 0, VIOLATED, "points", "greater than or equal to 1"),
+            ("reason", "r" * 257, VIOLATED, "reason", "256"),
+        )
+    ),
     ("AdjustPoints", {"member_id": "zoe"}, "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe"),
     ("AdjustPoints", {"currency_id": "no"}, "NOT_FOUND CURRENCY_NOT_FOUND", "", "no"),
     ("ExplainEntry", {"member_id": "zoe"}, "NOT_FOUND MEMBER_NOT_FOUND", "", "zoe"),
@@ -159,6 +181,7 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
             ("CaptureHold", "points", E12),
             ("CreditPoints", "points", E12),
             ("TransferPoints", "points", E12),
+            ("ConvertPoints", "points", E12),
             ("ReinstatePoints", "points", E12),
             ("CreateReward", "reward.price_points", E12),
             ("CreateReward", "reward.stock_total", E9),

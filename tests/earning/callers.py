@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, timedelta
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
@@ -11,6 +12,8 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from guerdon.clock.v1 import clock_service_pb2
+from guerdon.clock.v1.clock_service_pb2_grpc import ClockServiceStub
 from guerdon.earning.v1 import (
     activity_pb2,
     household_pb2,
@@ -358,3 +361,20 @@ async def refused(call: Awaitable[object]) -> tuple[str, str]:
         await call
     refusal = refusal_of(failed.value)
     return refusal.code, refusal.reason
+
+
+async def told(call: Awaitable[object]) -> str:
+    """The reason of a call's refusal, "" when it was taken."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return refusal_of(error).reason
+    return ""
+
+
+async def go_on(caller: Caller, **parts: float) -> None:
+    clock = ClockServiceStub(caller.channel)
+    now = (await clock.GetClock(clock_service_pb2.GetClockRequest())).now.ToDatetime(UTC)
+    request = clock_service_pb2.AdvanceClockRequest()
+    request.to.FromDatetime(now + timedelta(**parts))
+    await clock.AdvanceClock(request)

@@ -33,7 +33,7 @@ from services.earning.expiry import CurrencyPolicy
 from services.earning.jobs import ExpireHolds, SettleWallets
 from services.earning.jobs_seals import SealDays
 from services.earning.operations import EarningWork
-from services.earning.points_records import Adjustment, Extended, Transferred
+from services.earning.points_records import Adjustment, Converted, Extended, Transferred
 from services.earning.queries import Queries, WalletNow
 from services.earning.rules import Program
 from services.earning.verification import Verification
@@ -268,6 +268,17 @@ class Node:
             points=points,
         )
         return cast("Transferred", await self.answer(wire_points.transfer_from_proto(request)))
+
+    async def convert(self, points: int, of: str, to: str, member_id: str = "ann") -> Converted:
+        request = points_pb.ConvertPointsRequest(
+            request_id=self.request_id(),
+            program_id=PROGRAM,
+            member_id=member_id,
+            from_currency_id=of,
+            to_currency_id=to,
+            points=points,
+        )
+        return cast("Converted", await self.answer(wire_points.convert_from_proto(request)))
 
     async def adjust(self, points: int, member_id: str = "ann") -> Adjustment:
         request = points_pb.AdjustPointsRequest(

@@ -20,7 +20,10 @@ from guerdon.earning.v1 import points_service_pb2 as points_pb
 from services.earning import wire, wire_members, wire_points
 from services.earning.domain import CurrencyId, Entry, MemberId, ProgramId
 from services.earning.expiry import AfterDays, CurrencyPolicy
+from services.earning.refusals import InsufficientPoints
 from services.earning.refusals_points import (
+    BelowConversionMinimum,
+    ConversionNotWhole,
     ExpiryNotLater,
     LotNotFound,
     ReinstateExceedsExpired,
@@ -43,6 +46,19 @@ POLICIES = {
     ),
 }
 CURRENCIES = [{"currency_id": each} for each in BOTH]
+RATES = {(POINTS, MILES): (3, 2), (MILES, POINTS): (1, 4)}
+LEAST = 4
+"""The fewest miles that become points."""
+CONVERSIONS = [
+    {
+        "from_currency_id": of,
+        "to_currency_id": to,
+        "numerator": numerator,
+        "denominator": denominator,
+        "min_points": LEAST * (of == MILES),
+    }
+    for (of, to), (numerator, denominator) in RATES.items()
+]
 RULES = [
     {
         "rule_id": f"base-{each}",
@@ -176,6 +192,29 @@ class TwoCurrencies(Stories):
         self.run(self.node.answer(wire.credit_from_proto(request)))
         who.now.get(currency_id, points, self.hour)
 
+    @rule(data=st.data(), of=st.sampled_from(BOTH), points=st.integers(1, 24))
+    def convert(self, data: st.DataObject, of: CurrencyId, points: int) -> None:
+        who = self.someone(data)
+        (to,) = set(BOTH) - {of}
+        numerator, denominator = RATES[of, to]
+        work = self.node.convert(points, of, to, who.name)
+        source = who.now.purses[of]
+        if of == MILES and points < LEAST:
+            with pytest.raises(BelowConversionMinimum):
+                self.run(work)
+        elif points * numerator % denominator:
+            with pytest.raises(ConversionNotWhole):
+                self.run(work)
+        elif points > source.available:
+            with pytest.raises(InsufficientPoints):
+                self.run(work)
+        else:
+            given, debt = points * numerator // denominator, who.now.purses[to].debt
+            done = self.run(work)
+            assert (done.given, done.repaid) == (given, min(given, debt))
+            source.take(points)
+            who.now.get(to, given, self.hour)
+
     @precondition(lambda self: any(self.lots()))
     @rule(data=st.data(), hours=st.integers(0, 100))
     def extend(self, data: st.DataObject, hours: int) -> None:
@@ -284,6 +323,7 @@ async def told_here(url: str, *, examples: int, steps: int) -> int:
         steps=steps,
         policies=POLICIES,
         currencies=CURRENCIES,
+        conversions=CONVERSIONS,
         rules=RULES,
     )
 

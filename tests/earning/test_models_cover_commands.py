@@ -33,6 +33,7 @@ RULES: dict[str, tuple[Callable[..., object], ...]] = {
     "ConfirmActivity": (DatedLedger.confirm, MergedInTime.confirm),
     "SettleWallet": (DatedLedger.time_goes_by, MergedInTime.time_goes_by),
     "TransferPoints": (Ledger.give, DatedLedger.give, Members.give, MergedInTime.give),
+    "ConvertPoints": (TwoCurrencies.convert,),
     "AdjustPoints": (Ledger.adjust, DatedLedger.adjust, Members.adjust),
     "ApproveAdjustment": (Members.decide,),
     "RejectAdjustment": (Members.decide,),

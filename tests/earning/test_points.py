@@ -1,20 +1,16 @@
 """Points that go from member to member, and corrections by hand, all behind real gRPC."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
-import grpc
 import pytest
 
-from guerdon.clock.v1 import clock_service_pb2
-from guerdon.clock.v1.clock_service_pb2_grpc import ClockServiceStub
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import events_pb2, ledger_pb2, points_pb2
 from guerdon.earning.v1 import points_service_pb2 as points_pb
-from shared.rpc.client import refusal_of
-from tests.earning.callers import Caller, calling, refused
+from tests.earning.callers import Caller, calling, go_on, refused, told
 from tests.earning.nodes import PROGRAM, order
 
 STATE = points_pb2.Adjustment.State
@@ -45,23 +41,6 @@ async def two(caller: Caller, points: int = 100) -> None:
 
 async def available(caller: Caller, *members: str) -> list[int]:
     return [(await caller.wallet(each)).points_available for each in members]
-
-
-async def told(call: Awaitable[object]) -> str:
-    """The reason of a call's refusal, "" when it was taken."""
-    try:
-        await call
-    except grpc.aio.AioRpcError as error:
-        return refusal_of(error).reason
-    return ""
-
-
-async def go_on(caller: Caller, **parts: float) -> None:
-    clock = ClockServiceStub(caller.channel)
-    now = (await clock.GetClock(clock_service_pb2.GetClockRequest())).now.ToDatetime(UTC)
-    request = clock_service_pb2.AdvanceClockRequest()
-    request.to.FromDatetime(now + timedelta(**parts))
-    await clock.AdvanceClock(request)
 
 
 # Transfers ---------------------------------------------------------------------------------------

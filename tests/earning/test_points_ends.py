@@ -12,9 +12,9 @@ from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import events_pb2, ledger_pb2
 from guerdon.earning.v1 import points_service_pb2 as points_pb
 from shared.rpc.client import refusal_of
-from tests.earning.callers import Caller, calling, refused
+from tests.earning.callers import Caller, calling, go_on, refused, told
 from tests.earning.nodes import PROGRAM, START, order, stamp
-from tests.earning.test_points import DATED, available, go_on, told
+from tests.earning.test_points import DATED, available
 
 TYPE = ledger_pb2.EntryType
 ENDS = datetime(2025, 6, 11, 23, tzinfo=UTC)  # ten days, and London is an hour ahead

@@ -9,9 +9,9 @@ import pytest
 
 from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import events_pb2
-from tests.earning.callers import Caller, calling, refused
+from tests.earning.callers import Caller, calling, go_on, refused, told
 from tests.earning.nodes import Node
-from tests.earning.test_points import DATED, available, go_on, told
+from tests.earning.test_points import DATED, available
 from tests.earning.test_points_ends import LATER, ends, extend
 
 LOT_NOT_FOUND = ("NOT_FOUND", "LOT_NOT_FOUND")

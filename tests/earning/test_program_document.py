@@ -28,6 +28,13 @@ from tests.earning.nodes import document, purchase
 ROOT = Path(__file__).resolve().parents[2]
 
 BASE = {"rule_id": "base", "base": {"points": 1, "per_amount_minor": 100}}
+WITH_MILES: list[dict[str, object]] = [{"currency_id": "points"}, {"currency_id": "miles"}]
+TO_MILES = {
+    "from_currency_id": "points",
+    "to_currency_id": "miles",
+    "numerator": 1,
+    "denominator": 2,
+}
 CAP = {"cap_id": "day", "period": "PERIOD_DAY", "points": 100}
 
 
@@ -118,6 +125,44 @@ def complaints(**changes: object) -> dict[str, str]:
             },
             "exchange_rates[0].from_date",
             "2026-13-01 is no day",
+        ),
+        (
+            {"conversions": [{**TO_MILES, "from_currency_id": "no"}]},
+            "conversions[0].from_currency_id",
+            "there is no currency no; there is points",
+        ),
+        (
+            {"conversions": [TO_MILES]},
+            "conversions[0].to_currency_id",
+            "there is no currency miles; there is points",
+        ),
+        (
+            {"conversions": [{**TO_MILES, "to_currency_id": "points"}]},
+            "conversions[0].to_currency_id",
+            "points is what is given up; name another currency",
+        ),
+        (
+            {"currencies": WITH_MILES, "conversions": [TO_MILES, TO_MILES]},
+            "conversions[1].to_currency_id",
+            "points has a rate to miles already; keep one of them",
+        ),
+        (
+            {
+                "currencies": [{**WITH_MILES[0], "not_spendable": True}, WITH_MILES[1]],
+                "conversions": [TO_MILES],
+            },
+            "conversions[0].from_currency_id",
+            "points of points are not spendable, so none of them are converted",
+        ),
+        (
+            {"currencies": WITH_MILES, "conversions": [{**TO_MILES, "denominator": 0}]},
+            "conversions[0].denominator",
+            "1",
+        ),
+        (
+            {"currencies": WITH_MILES, "conversions": [{**TO_MILES, "numerator": 10**9 + 1}]},
+            "conversions[0].numerator",
+            "1000000000",
         ),
         (
             {"currencies": [{"currency_id": "p"}, {"currency_id": "p"}]},

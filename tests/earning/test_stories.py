@@ -11,9 +11,9 @@ from guerdon.earning.v1 import earning_service_pb2 as pb
 from guerdon.earning.v1 import ledger_pb2
 from guerdon.feed.v1 import feed_service_pb2 as feed_pb
 from guerdon.feed.v1.feed_service_pb2_grpc import FeedServiceStub
-from tests.earning.callers import Caller, calling, refused
+from tests.earning.callers import Caller, calling, go_on, refused
 from tests.earning.nodes import PROGRAM, order, purchase
-from tests.earning.test_points import DATED, go_on
+from tests.earning.test_points import DATED
 from tests.earning.test_points_ends import LATER, extend, reinstate
 
 TYPE = ledger_pb2.EntryType

@@ -12,6 +12,7 @@ from cli import quiescence, verify
 from cli.peers import Peers
 from guerdon.earning.v1 import activity_pb2
 from guerdon.earning.v1 import earning_service_pb2 as pb
+from guerdon.earning.v1 import points_service_pb2 as points_pb
 from tests.programs.driving import activity, at, running
 
 LONDON, BERLIN = ZoneInfo("Europe/London"), ZoneInfo("Europe/Berlin")
@@ -61,6 +62,17 @@ async def recorded(peers: Peers, program: str, each: activity_pb2.Activity) -> d
 async def wallet(peers: Peers, program: str, member: str, currency: str) -> int:
     request = pb.GetWalletRequest(program_id=program, member_id=member, currency_id=currency)
     return (await peers.earning.GetWallet(request)).wallet.points_available
+
+
+def swap(member: str, of: str, to: str, points: int) -> points_pb.ConvertPointsRequest:
+    return points_pb.ConvertPointsRequest(
+        request_id=f"{member}-swaps",
+        program_id="alliance",
+        member_id=member,
+        from_currency_id=of,
+        to_currency_id=to,
+        points=points,
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,6 +163,47 @@ async def test_what_is_brought_back_to_one_brand_takes_its_points_and_its_share_
     assert (reversal.points, further) == (4, {"crumbs": 15})
     assert await wallet(peers, "alliance", "fee", "petals") == 36
     assert await wallet(peers, "alliance", "fee", "crumbs") == 0
+
+
+@pytest.mark.parametrize(
+    ("of", "to", "points", "given", "end"),
+    [
+        ("crumbs", "petals", 20, 5, "2027-07-01T00:00:00+02:00"),
+        ("crumbs", "petals", 120, 30, "2027-07-01T00:00:00+02:00"),
+        ("petals", "crumbs", 1, 3, "2027-01-01T00:00:00+01:00"),
+        ("petals", "crumbs", 50, 150, "2027-01-01T00:00:00+01:00"),
+    ],
+)
+async def test_each_brand_takes_the_points_of_the_other_at_a_rate(
+    peers: Peers, of: str, to: str, points: int, given: int, end: str
+) -> None:
+    member = f"kim-{of}-{points}"
+    shop, amount = ("florist", 50) if of == "petals" else ("bakery", 40)
+    await recorded(peers, "alliance", basket(member, (shop, amount)))
+    before = await wallet(peers, "alliance", member, of)
+    done = (await peers.points.ConvertPoints(swap(member, of, to, points))).conversion
+    assert (done.points_taken, done.points_given) == (points, given)
+    assert done.expire_time.ToDatetime(UTC).astimezone(BERLIN).isoformat() == end
+    assert await wallet(peers, "alliance", member, of) == before - points
+    assert await wallet(peers, "alliance", member, to) == given
+
+
+@pytest.mark.parametrize(
+    ("points", "told"),
+    [
+        (16, "at least 20 points are converted at once, not 16"),
+        (22, "points are converted in multiples of 4, and 22 is none"),
+        (124, "needs 124 points, 120 available"),
+    ],
+)
+async def test_a_breakfast_of_crumbs_and_only_whole_petals_are_converted(
+    peers: Peers, points: int, told: str
+) -> None:
+    member = f"lea-{points}"
+    await recorded(peers, "alliance", basket(member, ("bakery", 40)))
+    with pytest.raises(grpc.aio.AioRpcError, match=told):
+        await peers.points.ConvertPoints(swap(member, "crumbs", "petals", points))
+    assert await wallet(peers, "alliance", member, "crumbs") == 120
 
 
 @pytest.mark.parametrize(
