@@ -12,9 +12,15 @@ from shared.errors import Violation
 def complaints(document: pb.EarningProgram) -> Iterator[Violation]:
     """What is wrong with the conversions of a document."""
     only_count = {each.currency_id for each in document.currencies if each.not_spendable}
+    names: set[str] = set()
     seen: set[tuple[str, str]] = set()
     for at, each in enumerate(document.conversions):
         path, of, to = f"conversions[{at}]", each.from_currency_id, each.to_currency_id
+        if each.conversion_id in names:
+            yield Violation(
+                field=f"{path}.conversion_id", description=f"{each.conversion_id} is there already"
+            )
+        names.add(each.conversion_id)
         yield from program_currencies.unknown(document, f"{path}.from_currency_id", of)
         yield from program_currencies.unknown(document, f"{path}.to_currency_id", to)
         if of in only_count:

@@ -11,7 +11,8 @@ from tests.cli.inside import SHOP, Command, quiet
 
 STARS = ", {currency_id: stars, expiry: {after_days: 30}}]"
 CONVERTING = f"""{SHOP.replace("6}}]", "6}}" + STARS)}conversions:
-  - from_currency_id: points
+  - conversion_id: to-stars
+    from_currency_id: points
     to_currency_id: stars
     numerator: 1
     denominator: 5

@@ -48,10 +48,9 @@ MONEY = "money_currency_code: CNY\n"
 
 def converting(*further: str, to: str = "buds", numerator: str = "1") -> str:
     """The program with a second currency and a conversion, and what is said of it besides."""
-    said = ", ".join(
-        (f"to_currency_id: {to}", f"numerator: {numerator}", "denominator: 4", *further)
-    )
-    return f"  - currency_id: buds\nconversions:\n  - {{from_currency_id: leaves, {said}}}\n{MONEY}"
+    names = ("conversion_id: sip", "from_currency_id: leaves", f"to_currency_id: {to}")
+    said = ", ".join((*names, f"numerator: {numerator}", "denominator: 4", *further))
+    return f"  - currency_id: buds\nconversions:\n  - {{{said}}}\n{MONEY}"
 
 
 # what is replaced by what, the line, the field, what is told

@@ -171,7 +171,12 @@ async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
     program.households.max_members = 4
     program.currencies.add(currency_id="stars")
     program.conversions.add(
-        from_currency_id="points", to_currency_id="stars", numerator=1, denominator=5, min_points=5
+        conversion_id="to-stars",
+        from_currency_id="points",
+        to_currency_id="stars",
+        numerator=1,
+        denominator=5,
+        min_points=5,
     )
     program.referral.MergeFrom(REFERRAL)
     await peers.earning.ApplyEarningProgram(earning.ApplyEarningProgramRequest(program=program))

@@ -344,7 +344,11 @@ CASES: list[tuple[str, Mapping[str, object], str, str, str]] = [
     ),
     (
         "ApplyEarningProgram",
-        {"program.currencies[0].currency_id": "leaves", "options.prune": True},
+        {
+            "program.currencies[0].currency_id": "leaves",
+            "program.conversions[0].from_currency_id": "leaves",
+            "options.prune": True,
+        },
         "INVALID_ARGUMENT INVALID_PROGRAM",
         "currencies[0].currency_id",
         "begin with points",

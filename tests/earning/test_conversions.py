@@ -26,6 +26,7 @@ CURRENCIES = [
 
 def rate(of: str, to: str, numerator: int, denominator: int, least: int = 0) -> dict[str, object]:
     return {
+        "conversion_id": f"{of}-{to}",
         "from_currency_id": of,
         "to_currency_id": to,
         "numerator": numerator,
@@ -245,6 +246,26 @@ async def test_what_is_owed_of_the_other_currency_is_repaid_first(caller: Caller
     assert await caller.verified() == []
 
 
+async def test_only_the_member_s_own_points_of_a_household_are_converted(
+    database_url: str, tmp_path: Path
+) -> None:
+    pooling = {"households": {"max_members": 4}}
+    async with calling(database_url, tmp_path, **DOCUMENT, **pooling) as caller:
+        for name in ("ann", "bob"):
+            await caller.enroll(name)
+        await caller.house("ann", "bob")
+        await give(caller, 9)
+        await give(caller, 90, member="bob")
+        assert await refused(convert(caller, 12)) == ("FAILED_PRECONDITION", "INSUFFICIENT_POINTS")
+        await convert(caller, 9)
+        assert [
+            (await wallet(caller, currency, member)).points_available
+            for member in ("ann", "bob")
+            for currency in ("crumbs", "petals")
+        ] == [0, 3, 90, 0]
+        assert await caller.verified() == []
+
+
 # Again, and at once ------------------------------------------------------------------------------
 
 
@@ -358,12 +379,14 @@ async def test_a_rate_that_changes_leaves_what_was_converted_as_it_was(caller: C
     await give(caller, 90)
     await convert(caller, 60)
     changed = [rate("crumbs", "petals", 1, 2)]
-    applied = pb.ApplyEarningProgramRequest(
-        program=document(**{**DOCUMENT, "conversions": changed})
-    )
+    document_ = document(**{**DOCUMENT, "conversions": changed})
+    applied = pb.ApplyEarningProgramRequest(program=document_)
     await caller.earning.ApplyEarningProgram(applied)
     assert (await convert(caller, 30)).points_given == 15
     assert await available(caller, "crumbs", "petals") == [0, 35]
+    assert (await convert(caller, 2, "petals", "crumbs")).points_given == 5  # kept: not pruned
+    applied.options.prune = True
+    await caller.earning.ApplyEarningProgram(applied)
     assert await refused(convert(caller, 2, "petals", "crumbs")) == (
         "FAILED_PRECONDITION",
         "CONVERSION_NOT_OFFERED",

@@ -26,6 +26,7 @@ async def node(database: Database) -> AsyncIterator[Node]:
             currencies=[{"currency_id": each} for each in ("points", "petals", "crumbs")],
             conversions=[
                 {
+                    "conversion_id": f"{of}-{to}",
                     "from_currency_id": of,
                     "to_currency_id": to,
                     "numerator": numerator,

@@ -51,6 +51,7 @@ LEAST = 4
 """The fewest miles that become points."""
 CONVERSIONS = [
     {
+        "conversion_id": f"to-{to}",
         "from_currency_id": of,
         "to_currency_id": to,
         "numerator": numerator,

@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BASE = {"rule_id": "base", "base": {"points": 1, "per_amount_minor": 100}}
 WITH_MILES: list[dict[str, object]] = [{"currency_id": "points"}, {"currency_id": "miles"}]
 TO_MILES = {
+    "conversion_id": "to-miles",
     "from_currency_id": "points",
     "to_currency_id": "miles",
     "numerator": 1,
@@ -140,6 +141,11 @@ def complaints(**changes: object) -> dict[str, str]:
             {"conversions": [{**TO_MILES, "to_currency_id": "points"}]},
             "conversions[0].to_currency_id",
             "points is what is given up; name another currency",
+        ),
+        (
+            {"currencies": WITH_MILES, "conversions": [TO_MILES, TO_MILES]},
+            "conversions[1].conversion_id",
+            "to-miles is there already",
         ),
         (
             {"currencies": WITH_MILES, "conversions": [TO_MILES, TO_MILES]},

@@ -527,11 +527,14 @@ class PointConversion(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    CONVERSION_ID_FIELD_NUMBER: _builtins.int
     FROM_CURRENCY_ID_FIELD_NUMBER: _builtins.int
     TO_CURRENCY_ID_FIELD_NUMBER: _builtins.int
     NUMERATOR_FIELD_NUMBER: _builtins.int
     DENOMINATOR_FIELD_NUMBER: _builtins.int
     MIN_POINTS_FIELD_NUMBER: _builtins.int
+    conversion_id: _builtins.str
+    """The identifier of the conversion, unique in the program."""
     from_currency_id: _builtins.str
     """The points currency that is given up; its points are spendable."""
     to_currency_id: _builtins.str
@@ -545,6 +548,7 @@ class PointConversion(_message.Message):
     def __init__(
         self,
         *,
+        conversion_id: _builtins.str = ...,
         from_currency_id: _builtins.str = ...,
         to_currency_id: _builtins.str = ...,
         numerator: _builtins.int = ...,
@@ -553,7 +557,7 @@ class PointConversion(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["denominator", b"denominator", "from_currency_id", b"from_currency_id", "min_points", b"min_points", "numerator", b"numerator", "to_currency_id", b"to_currency_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion_id", b"conversion_id", "denominator", b"denominator", "from_currency_id", b"from_currency_id", "min_points", b"min_points", "numerator", b"numerator", "to_currency_id", b"to_currency_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
