@@ -127,7 +127,23 @@ def redeem(request_id: str) -> redemption.RedeemRewardRequest:
     )
 
 
-REFERRAL = earning_program.ReferralPolicy(friend_points=10, activity_types=["wedding"])
+OFFERED = earning_program.EarningProgram(
+    adjustment_approval_above_points=1_000,
+    households=earning_program.HouseholdPolicy(max_members=4),
+    referral=earning_program.ReferralPolicy(friend_points=10, activity_types=["wedding"]),
+    currencies=[earning_program.PointCurrency(currency_id="stars")],
+    conversions=[
+        earning_program.PointConversion(
+            conversion_id="to-stars",
+            from_currency_id="points",
+            to_currency_id="stars",
+            numerator=1,
+            denominator=5,
+            min_points=5,
+        )
+    ],
+)
+"""What the shop has besides, so that every method has something to be right about."""
 
 
 async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
@@ -167,18 +183,7 @@ async def live(peers: Peers, documents: Iterable[Document]) -> Valid:
     )
     program = programs["earning"]
     assert isinstance(program, earning_program.EarningProgram)
-    program.adjustment_approval_above_points = 1_000
-    program.households.max_members = 4
-    program.currencies.add(currency_id="stars")
-    program.conversions.add(
-        conversion_id="to-stars",
-        from_currency_id="points",
-        to_currency_id="stars",
-        numerator=1,
-        denominator=5,
-        min_points=5,
-    )
-    program.referral.MergeFrom(REFERRAL)
+    program.MergeFrom(OFFERED)
     await peers.earning.ApplyEarningProgram(earning.ApplyEarningProgramRequest(program=program))
     asked = await peers.points.AdjustPoints(adjust("adjust-1", 2_000))
     mine = referrals.GetReferralCodeRequest(program_id=SHOP, member_id="ann")
