@@ -17,8 +17,8 @@ The rules that are named in violations:
 - wallet_equals_entries: a wallet is the sum of its entries, and has the hash of the last one
 - wallet_next_time: the clock looks at a wallet before a lot of it becomes available or ends
 - lots_equal_entries: lots, their times and what remains of them are what the entries made of them
-- holds_equal_entries: open holds are what is held; captures and refunds are what was booked, and of
-  the lots that they took
+- holds_equal_entries: open holds are what is held; captures and refunds are what was booked, of the
+  lots that they took and for the household that the entries name
 - household_holds: a hold of a household is what it has of its members, each of which equals entries
 - household_members: a household has a head among its members, who are there, until none is left
 - adjustments_equal_entries: booked adjustments are what was booked, by whom, and nothing else is

@@ -12,11 +12,13 @@ from typing import TypeAlias
 from services.earning import ledger_holds, notes
 from services.earning.audit_columns import EntryColumns, LotTimes, Micros, Use
 from services.earning.domain import (
+    NO_HOUSEHOLD,
     ActivityId,
     CurrencyId,
     EntryType,
     Hold,
     HoldState,
+    HouseholdId,
     Lot,
     LotUse,
     MemberKey,
@@ -46,6 +48,7 @@ class _Held:
     refunded: int = 0
     is_open: bool = True
     lots: tuple[Use, ...] = ()
+    household_id: HouseholdId = NO_HOUSEHOLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,12 @@ class HoldsAudit:
         """Take an entry; `lots` are as they are before it."""
         type_, delta, reference = columns[3], columns[9], columns[12]
         if type_ == _HOLD:
-            self._holds[reference] = _Held(sequence=columns[2], points=columns[6], lots=tuple(uses))
+            self._holds[reference] = _Held(
+                sequence=columns[2],
+                points=columns[6],
+                lots=tuple(uses),
+                household_id=notes.read(columns[16]).household_id,
+            )
             return
         if type_ == _ADJUST:
             self._adjusted[reference] = _Adjusted(
@@ -160,6 +168,7 @@ def _held_by(hold: Hold) -> _Held:
         refunded=hold.refunded,
         is_open=hold.state is HoldState.OPEN,
         lots=tuple([(use.lot_sequence, use.points) for use in hold.lots]),
+        household_id=hold.household_id,
     )
 
 

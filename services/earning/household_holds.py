@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from services.earning import ledger, ledger_holds
+from services.earning import ledger, ledger_holds, notes
 from services.earning.commands import HoldPoints, hold_id
 from services.earning.decisions import Changes
 from services.earning.domain import (
@@ -56,7 +56,13 @@ def place(
     if command.points > available:
         raise InsufficientPoints(points_needed=command.points, points_available=available)
     new_id = hold_id(spender.member_key, command.unique)
-    cause = Cause(now=now, occurred_time=now, reference=new_id, reason=command.reference)
+    cause = Cause(
+        now=now,
+        occurred_time=now,
+        reference=new_id,
+        reason=command.reference,
+        explanation=notes.written(notes.Note(household_id=household_id)),
+    )
     taken = shared_out([books for books, _ in settling], spender.member_key, command.points)
     shares: list[HoldShare] = []
     using: list[Books] = []

@@ -1,6 +1,7 @@
 """What is kept with an entry that no rule decided: who did it, and which entry is its other half.
 
 The other half of a transfer is of another member, that of a conversion of another currency.
+A hold of a household names the household.
 
 The text stands where an entry of an activity has its explanation, so that the hash covers it; it is
 a JSON object, and an explanation of rules is a JSON array.
@@ -9,7 +10,7 @@ a JSON object, and an explanation of rules is a JSON array.
 import json
 from dataclasses import fields
 
-from services.earning.domain import CurrencyId, MemberKey
+from services.earning.domain import NO_HOUSEHOLD, CurrencyId, HouseholdId, MemberKey
 from shared.values import value
 
 
@@ -17,7 +18,8 @@ from shared.values import value
 class Note:
     """Who did it, who else approved it, and the entry of another wallet that belongs to it.
 
-    What was converted has the rate: so many points, `numerator`, were got for so many.
+    What was converted has the rate: so many points, `numerator`, were got for so many. What is held
+    for a household names it.
     """
 
     actor: str = ""
@@ -27,6 +29,7 @@ class Note:
     other_currency_id: CurrencyId = CurrencyId("")
     numerator: int = 0
     denominator: int = 0
+    household_id: HouseholdId = NO_HOUSEHOLD
 
 
 NO_NOTE = Note()

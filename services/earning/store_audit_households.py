@@ -1,6 +1,7 @@
 """Reads what a verification compares of households, and of holds that took of their wallets."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
@@ -48,17 +49,23 @@ _booked = [
 
 
 async def parts(tx: Tx, program_id: ProgramId, shares: Sequence[Row]) -> list[tuple[Owner, Hold]]:
-    """What holds have of members, as holds of their wallets; of those that are lost nothing."""
+    """What holds have of members, as holds of their wallets; of those that are lost nothing.
+
+    They name the household, as the entries that they are compared with do.
+    """
     keys = sorted({(program_id, row.hold_id) for row in shares})
     found = await tx.select(tables.holds, keys, key=_HOLD)
     holds = {row.hold_id: rows.hold_of(row) for row in found}
     return [
         (
             (row.member_key, row.currency_id),
-            household_holds.part_of(holds[row.hold_id], store_shares.share_of(row)),
+            replace(
+                household_holds.part_of(held, store_shares.share_of(row)),
+                household_id=held.household_id,
+            ),
         )
         for row in shares
-        if row.hold_id in holds and holds[row.hold_id].household_id
+        if (held := holds.get(row.hold_id)) is not None and held.household_id
     ]
 
 

@@ -10,7 +10,7 @@ from services.earning.commands import Command
 from services.earning.domain import Hold
 from shared.database import Database
 from tests.earning.nodes import Node, opened, order, purchase
-from tests.earning.tampering import found_after
+from tests.earning.tampering import found_after, tampering
 from tests.earning.test_households_races import house, leaving, pooling
 from tests.earning.test_referrals_races import enroll
 
@@ -81,6 +81,21 @@ async def test_a_change_of_a_hold_that_its_shares_do_not_make_up_is_found(
 ) -> None:
     change = sa.update(HOLDS).where(HOLDS.c.captured == 25).values({name: value})
     assert await found_after(node, change)
+
+
+@pytest.mark.parametrize("captured", [25, 0], ids=["spent", "open"])
+async def test_a_hold_that_was_given_to_another_household_is_named(
+    node: Node, captured: int
+) -> None:
+    """To one that is there as well: the entries say for which it was."""
+    await enroll(node, "dee", "eve")
+    other = await house(node, "dee", "eve")
+    ours = HOLDS.c.captured == captured
+    async with tampering(node.database) as execute:
+        await execute(sa.update(HOLDS).where(ours).values(household_id=other))
+    found = await node.verify()
+    assert {each.rule for each in found} == {"holds_equal_entries"}
+    assert all(other in each.detail for each in found)
 
 
 async def test_a_return_that_says_it_gave_back_more_or_less_is_found(node: Node) -> None:
